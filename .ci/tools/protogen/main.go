@@ -1,7 +1,8 @@
 // Command protogen compiles the protocol files of this repository and writes their Go code, without protoc.
 //
 // Messages go into the Go package that the file names. Services go into a package of their own beside it (graphgrpc), so
-// that a program which needs only the messages does not link gRPC.
+// that a program which needs only the messages does not link gRPC. With -descriptor it also writes the descriptor set of
+// one more file, which is compiled on its own: the published contract that the repository compares itself with.
 package main
 
 import (
@@ -33,10 +34,35 @@ const (
 
 func main() {
 	root := flag.String("root", "proto", "folder of the .proto files; generated code lands beside them")
+	descriptor := flag.String("descriptor", "", "a .proto file of which to write the descriptor set beside it, as .binpb")
 	flag.Parse()
 	if err := run(*root); err != nil {
 		log.Fatal(err)
 	}
+	if *descriptor == "" {
+		return
+	}
+	if err := writeDescriptor(*descriptor); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// writeDescriptor writes the file alone, without its imports and comments, in the one encoding that never varies.
+func writeDescriptor(name string) error {
+	dir, base := filepath.Split(name)
+	compiler := protocompile.Compiler{
+		Resolver: protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: []string{dir}}),
+	}
+	files, err := compiler.Compile(context.Background(), base)
+	if err != nil {
+		return err
+	}
+	set := &descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{protodesc.ToFileDescriptorProto(files[0])}}
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(set)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(strings.TrimSuffix(name, ".proto")+".binpb", encoded, 0o644)
 }
 
 func run(root string) error {
@@ -60,9 +86,13 @@ func run(root string) error {
 	return generate(root, "protoc-gen-go-grpc", stubs, withStubs)
 }
 
+// protoFiles lists what is compiled into this program: test data is not.
 func protoFiles(root string) ([]string, error) {
 	var names []string
-	err := filepath.WalkDir(root, func(p string, _ os.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(p string, entry os.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && entry.Name() == "testdata" {
+			return filepath.SkipDir
+		}
 		if err == nil && strings.HasSuffix(p, ".proto") {
 			rel, relErr := filepath.Rel(root, p)
 			names = append(names, filepath.ToSlash(rel))
