@@ -1,0 +1,112 @@
+# Everything that people and CI do with this repository. `make` alone lists it.
+
+GO      ?= go
+MODULE  := github.com/globalbusinessadvisors/llm-memory-graph
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# Without the tag hashicorpmetrics raft exports no metrics. The version is stamped by the linker, not read from git by go.
+TAGS := hashicorpmetrics
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false -tags=$(TAGS))
+
+BIN      := $(CURDIR)/bin
+COVER    := $(BIN)/cover
+TOOLS    := .ci/tools
+LDFLAGS  := -X main.version=$(VERSION)
+CONTRACT := proto/testdata/contract.proto
+GOFMT     = "$$($(GO) env GOROOT)/bin/gofmt"
+
+# Percent of statements, without generated code, that tests and the servers that they start must run.
+COVER_MIN := 85
+# The rooms that must build for wasip1, so that a simulation can run them.
+WASM_PACKAGES := ./graph/... ./fsm ./cluster
+# Tests that start no process: everything but these two.
+UNIT_PACKAGES = $$($(GO) list ./... | grep -vE '^$(MODULE)/(cmd|jepsen)(/|$$)')
+TEST_TIMEOUT := 30m
+# `make check` sets -race.
+RACE :=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help build run test test-unit test-integration test-e2e cover check bench gen clean \
+	check-format check-vet check-lint check-gen check-modules check-wasm check-tools
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 28
+
+build: ## build bin/memory-graph, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w $(LDFLAGS)' -o bin/memory-graph ./cmd/memory-graph
+
+run: build ## build and start the dev server; an empty store gets a small sample (ARGS="--in-memory" …)
+	exec bin/memory-graph dev --sample $(ARGS)
+
+test: ## run all tests
+	$(GO) test -timeout $(TEST_TIMEOUT) ./...
+
+test-unit: ## run the tests that start no process
+	$(GO) test -timeout $(TEST_TIMEOUT) $(UNIT_PACKAGES)
+
+test-integration: ## run the tests of the program and its commands
+	$(GO) test -timeout $(TEST_TIMEOUT) ./cmd/...
+
+test-e2e: ## run the black-box tests against real server processes
+	$(GO) test -timeout $(TEST_TIMEOUT) ./jepsen/...
+
+# Tests take the server that they start from MEMORY_GRAPH_BINARY. The one built here writes what it ran to GOCOVERDIR, which go
+# test sets and counts; a test that gives its server an environment of its own passes MEMORY_GRAPH_COVER_DIR as GOCOVERDIR.
+cover: ## run all tests and measure coverage, servers included; writes cover.out
+	rm -rf $(COVER)
+	mkdir -p $(COVER)/server
+	$(GO) build -cover -covermode=atomic -coverpkg=./... -ldflags '$(LDFLAGS)' -o $(COVER)/memory-graph ./cmd/memory-graph
+	MEMORY_GRAPH_BINARY=$(COVER)/memory-graph MEMORY_GRAPH_COVER_DIR=$(COVER)/server \
+		$(GO) test $(RACE) -count=1 -timeout $(TEST_TIMEOUT) -covermode=atomic -coverpkg=./... -coverprofile=$(COVER)/tests.out ./...
+	$(GO) tool covdata textfmt -i=$(COVER)/server -o=$(COVER)/server.out
+	$(GO) -C $(TOOLS) run ./coverage -min $(COVER_MIN) -module $(MODULE) -out $(CURDIR)/cover.out \
+		$(COVER)/tests.out $(COVER)/server.out
+
+# The quick checks come first, the long ones last.
+check: RACE := -race
+check: check-format check-modules check-gen check-vet check-lint build check-wasm check-tools cover ## run all that CI runs
+	@echo 'make check: passed'
+
+check-format:
+	@unformatted=$$($(GOFMT) -l .) && test -z "$$unformatted" || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
+
+check-modules:
+	$(GO) mod verify
+	$(GO) mod tidy -diff
+
+# Generates into a copy without generated code, so that a file whose source is gone is noticed too.
+check-gen:
+	rm -rf $(BIN)/.gen
+	mkdir -p $(BIN)/.gen
+	cp -R proto $(BIN)/.gen/proto
+	find $(BIN)/.gen -name '*.pb.go' -delete -o -name '*.binpb' -delete
+	$(GO) -C $(TOOLS) run ./protogen -root $(BIN)/.gen/proto -descriptor $(BIN)/.gen/$(CONTRACT)
+	git diff --no-index --exit-code proto $(BIN)/.gen/proto
+	rm -rf $(BIN)/.gen
+
+check-vet:
+	$(GO) vet ./...
+
+check-lint: $(BIN)/staticcheck
+	$(BIN)/staticcheck -tags $(TAGS) ./...
+
+$(BIN)/staticcheck: $(TOOLS)/go.mod $(TOOLS)/go.sum
+	$(GO) -C $(TOOLS) build -o $@ honnef.co/go/tools/cmd/staticcheck
+
+check-wasm:
+	GOOS=wasip1 GOARCH=wasm $(GO) build $(WASM_PACKAGES)
+
+check-tools:
+	$(GO) -C $(TOOLS) vet ./...
+	$(GO) -C $(TOOLS) test ./...
+
+bench: ## run the benchmarks, briefly
+	$(GO) test -run '^$$' -bench . -benchtime 200ms -benchmem $(UNIT_PACKAGES)
+
+gen: ## regenerate the Go code of proto/ and the descriptor set of the published contract
+	find proto -name '*.pb.go' -delete
+	$(GO) -C $(TOOLS) run ./protogen -root ../../proto -descriptor ../../$(CONTRACT)
+
+clean: ## remove what was built
+	rm -rf $(BIN) cover.out cover.html
