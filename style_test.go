@@ -135,3 +135,21 @@ func isText(name string) bool {
 	return slices.Contains(known, filepath.Ext(name)) ||
 		slices.Contains([]string{"Makefile", "Dockerfile"}, path.Base(name)) || name == ".ci/run"
 }
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
+	walk(t, func(name string) {
+		if filepath.Ext(name) != ".md" {
+			return
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllSubmatch(text, -1) {
+			if _, err := os.Stat(path.Join(path.Dir(name), string(m[1]))); err != nil {
+				t.Errorf("%s links to %s, which is not there", name, m[1])
+			}
+		}
+	})
+}
