@@ -1,0 +1,97 @@
+package graph
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
+	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
+)
+
+// EventPayload renders the JSON of an event: ids, types and times always, and the detail of its record while that exists.
+func EventPayload(e *logpb.StoredEvent) string {
+	o := object{}
+	switch e.Type {
+	case pb.EventType_EVENT_TYPE_SESSION_CREATED, pb.EventType_EVENT_TYPE_SESSION_CLOSED:
+		o.text("session_id", e.SessionId)
+		if e.Reason != "" {
+			o.text("reason", e.Reason)
+		} else {
+			o.metadata(e.Detail)
+		}
+	case pb.EventType_EVENT_TYPE_EDGE_CREATED, pb.EventType_EVENT_TYPE_EDGE_DELETED:
+		o.text("edge_id", e.EdgeId)
+		o.text("edge_type", e.EdgeType.String())
+		o.text("from", e.FromNodeId)
+		o.text("to", e.ToNodeId)
+		o.text("session_id", e.SessionId)
+		o.text("timestamp", formatTime(e.Instant))
+	default:
+		o.text("node_id", e.NodeId)
+		o.text("node_type", e.NodeType.String())
+		o.text("session_id", e.SessionId)
+		o.text("timestamp", formatTime(e.Instant))
+		o.detail(e.NodeType, e.Detail)
+	}
+	return string(append(o.json, '}'))
+}
+
+func formatTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
+
+// An object is a JSON object under construction; its members keep the order in which they are added.
+type object struct{ json []byte }
+
+func (o *object) raw(key string, value []byte) {
+	sep := byte(',')
+	if len(o.json) == 0 {
+		sep = '{'
+	}
+	o.json = append(o.json, sep)
+	o.json = append(strconv.AppendQuote(o.json, key), ':')
+	o.json = append(o.json, value...)
+}
+
+func (o *object) text(key, value string) { o.raw(key, quote(value)) }
+
+func (o *object) number(key string, n int64) { o.raw(key, strconv.AppendInt(nil, n, 10)) }
+
+func quote(s string) []byte {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic("graph: a string is no JSON: " + err.Error())
+	}
+	return b
+}
+
+func (o *object) metadata(d *logpb.EventDetail) {
+	b, err := json.Marshal(d.GetMetadata())
+	if err != nil || len(d.GetMetadata()) == 0 {
+		b = []byte("{}")
+	}
+	o.raw("metadata", b)
+}
+
+func (o *object) detail(t pb.NodeType, d *logpb.EventDetail) {
+	if d == nil {
+		return
+	}
+	switch t {
+	case prompt:
+		o.number("content_length", d.ContentLength)
+		o.text("model", d.Model)
+	case response:
+		o.text("prompt_id", d.PromptId)
+		o.number("content_length", d.ContentLength)
+		usage := object{}
+		usage.number("prompt_tokens", d.GetTokenUsage().GetPromptTokens())
+		usage.number("completion_tokens", d.GetTokenUsage().GetCompletionTokens())
+		usage.number("total_tokens", d.GetTokenUsage().GetTotalTokens())
+		o.raw("tokens_used", append(usage.json, '}'))
+		o.number("latency_ms", d.LatencyMs)
+	case tool:
+		o.text("tool_name", d.ToolName)
+		o.text("status", d.Status)
+		o.number("duration_ms", d.DurationMs)
+	}
+}

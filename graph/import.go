@@ -1,0 +1,277 @@
+package graph
+
+import (
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
+)
+
+// Imported counts what an import did.
+type Imported struct {
+	NodesCreated, NodesUnchanged int64
+	EdgesCreated, EdgesUnchanged int64
+}
+
+// Import writes records verbatim (D8): with their ids, times and counts, and without automatic edges. A record equal to
+// the stored one stays as it is; a different one under the same id is refused.
+func (c *Change) Import(nodes []*pb.Node, edges []*pb.Edge) (Imported, error) {
+	var done Imported
+	for _, n := range nodes {
+		created, err := c.importNode(n)
+		if err != nil {
+			return done, err
+		}
+		count(created, &done.NodesCreated, &done.NodesUnchanged)
+	}
+	for _, e := range edges {
+		created, err := c.importEdge(e)
+		if err != nil {
+			return done, err
+		}
+		count(created, &done.EdgesCreated, &done.EdgesUnchanged)
+	}
+	return done, nil
+}
+
+func count(created bool, yes, no *int64) {
+	if created {
+		*yes++
+	} else {
+		*no++
+	}
+}
+
+func (c *Change) importNode(n *pb.Node) (created bool, err error) {
+	n.Revision = 0
+	rec, ok, err := c.Tx.NodeByID(n.Id)
+	if err != nil {
+		return false, err
+	}
+	if ok {
+		return false, sameNode(rec, n)
+	}
+	if taken, err := c.Tx.NodeIDTaken(n.Id); err != nil || taken {
+		return false, orExists(err, "node", n.Id)
+	}
+	if n.Type == session {
+		return true, c.importSession(n)
+	}
+	at, err := c.membership(n)
+	if err != nil {
+		return false, err
+	}
+	c.stamp(n)
+	made := c.put(n, at)
+	if n.Type == prompt {
+		state, err := sessionState(c.Tx, at)
+		if err != nil {
+			return false, err
+		}
+		state.Tail = made.rec.Position
+		c.Tx.PutSession(state)
+	}
+	return true, nil
+}
+
+func orExists(err error, resource, id string) error {
+	if err != nil {
+		return err
+	}
+	return exists(resource, id)
+}
+
+func (c *Change) importSession(n *pb.Node) error {
+	s := n.GetSession()
+	state := SessionRecord{State: SessionActive, Updated: nanos(s.UpdatedAt)}
+	if !s.IsActive {
+		state.State = SessionClosed
+	}
+	if unset(s.CreatedAt) {
+		s.CreatedAt = n.CreatedAt
+	}
+	if unset(s.CreatedAt) {
+		s.CreatedAt = Timestamp(c.Instant)
+	}
+	if state.Updated == 0 {
+		state.Updated = nanos(s.CreatedAt)
+	}
+	s.UpdatedAt, s.IsActive = nil, false
+	state.Position = c.putSession(s).Position
+	c.Tx.PutSession(state)
+	return nil
+}
+
+// membership finds the session that a record belongs to: the one it names, else its parent's.
+func (c *Change) membership(n *pb.Node) (Position, error) {
+	if n.Type == agent || n.Type == template {
+		n.SessionId = ""
+		return 0, nil
+	}
+	if n.SessionId == "" {
+		field, id, t := "response.prompt_id", n.GetResponse().GetPromptId(), prompt
+		if n.Type == tool {
+			field, id, t = "tool_invocation.response_id", n.GetToolInvocation().GetResponseId(), response
+		}
+		parent, err := c.parent(field, "Node", t, id)
+		if err != nil {
+			return 0, err
+		}
+		n.SessionId = parent.node.SessionId
+	}
+	s, _, err := c.session(n.SessionId)
+	return s.rec.Position, err
+}
+
+// stamp gives a record the instant for the times that it leaves unset.
+func (c *Change) stamp(n *pb.Node) {
+	now := Timestamp(c.Instant)
+	if unset(n.CreatedAt) {
+		n.CreatedAt = now
+	}
+	switch d := n.GetNodeData().(type) {
+	case *pb.Node_Prompt:
+		if unset(d.Prompt.Timestamp) {
+			d.Prompt.Timestamp = n.CreatedAt
+		}
+	case *pb.Node_Response:
+		if unset(d.Response.Timestamp) {
+			d.Response.Timestamp = n.CreatedAt
+		}
+	case *pb.Node_ToolInvocation:
+		if unset(d.ToolInvocation.Timestamp) {
+			d.ToolInvocation.Timestamp = n.CreatedAt
+		}
+	case *pb.Node_Agent:
+		if unset(d.Agent.CreatedAt) {
+			d.Agent.CreatedAt = n.CreatedAt
+		}
+	case *pb.Node_Template:
+		if unset(d.Template.CreatedAt) {
+			d.Template.CreatedAt = n.CreatedAt
+		}
+	}
+}
+
+// sameNode refuses a record that differs from the stored one in anything but what it leaves unset and what the server
+// moves by itself: when a session was last written and whether it is active, how often a template was used.
+func sameNode(rec NodeRecord, n *pb.Node) error {
+	old, err := rec.Node()
+	if err != nil {
+		return err
+	}
+	old.Revision = 0
+	given := proto.CloneOf(n)
+	if given.SessionId == "" {
+		given.SessionId = old.SessionId
+	}
+	if unset(given.CreatedAt) {
+		given.CreatedAt = old.CreatedAt
+	}
+	switch d := given.GetNodeData().(type) {
+	case *pb.Node_Session:
+		d.Session.UpdatedAt, d.Session.IsActive = nil, false
+		if unset(d.Session.CreatedAt) {
+			d.Session.CreatedAt = old.GetSession().GetCreatedAt()
+		}
+	case *pb.Node_Prompt:
+		if unset(d.Prompt.Timestamp) {
+			d.Prompt.Timestamp = old.GetPrompt().GetTimestamp()
+		}
+	case *pb.Node_Response:
+		if unset(d.Response.Timestamp) {
+			d.Response.Timestamp = old.GetResponse().GetTimestamp()
+		}
+	case *pb.Node_ToolInvocation:
+		if unset(d.ToolInvocation.Timestamp) {
+			d.ToolInvocation.Timestamp = old.GetToolInvocation().GetTimestamp()
+		}
+	case *pb.Node_Agent:
+		if unset(d.Agent.CreatedAt) {
+			d.Agent.CreatedAt = old.GetAgent().GetCreatedAt()
+		}
+	case *pb.Node_Template:
+		if unset(d.Template.CreatedAt) {
+			d.Template.CreatedAt = old.GetTemplate().GetCreatedAt()
+		}
+		d.Template.UsageCount = old.GetTemplate().GetUsageCount()
+	}
+	if string(Encode(given)) != string(Encode(old)) {
+		return &Error{Kind: Exists, ResourceType: "node", ResourceName: n.Id,
+			Message: "node " + n.Id + " already exists and differs from the imported one"}
+	}
+	return nil
+}
+
+func (c *Change) importEdge(e *pb.Edge) (created bool, err error) {
+	e.Revision = 0
+	rec, ok, err := c.Tx.EdgeByID(e.Id)
+	if err != nil {
+		return false, err
+	}
+	if ok {
+		return false, sameEdge(rec, e)
+	}
+	if err := c.edgeIDFree(e.Id); err != nil {
+		return false, err
+	}
+	from, to, err := c.ends(e)
+	if err != nil {
+		return false, err
+	}
+	if unset(e.CreatedAt) {
+		e.CreatedAt = Timestamp(c.Instant)
+	}
+	c.link(from, to, e, madeByCall(from, to, e.Type))
+	if e.Type == invokes {
+		return true, c.raiseInvocations(from.rec.Position, e)
+	}
+	return true, nil
+}
+
+func sameEdge(rec EdgeRecord, e *pb.Edge) error {
+	old, err := rec.Edge()
+	if err != nil {
+		return err
+	}
+	old.Revision = 0
+	given := proto.CloneOf(e)
+	if unset(given.CreatedAt) {
+		given.CreatedAt = old.CreatedAt
+	}
+	if string(Encode(given)) != string(Encode(old)) {
+		return &Error{Kind: Exists, ResourceType: "edge", ResourceName: e.Id,
+			Message: "edge " + e.Id + " already exists and differs from the imported one"}
+	}
+	return nil
+}
+
+// madeByCall tells which imported edges stand for those that the Add calls make by themselves.
+func madeByCall(from, to end, t pb.EdgeType) bool {
+	switch t {
+	case belongsTo:
+		return from.rec.Session == to.rec.Position
+	case respondsTo:
+		return from.node.GetResponse().GetPromptId() == to.node.Id
+	case invokes:
+		return to.node.GetToolInvocation().GetResponseId() == from.node.Id
+	case follows:
+		return from.rec.Session == to.rec.Session
+	default:
+		return false
+	}
+}
+
+// raiseInvocations keeps the orders of later tool invocations above an imported one.
+func (c *Change) raiseInvocations(response Position, e *pb.Edge) error {
+	order, err := strconv.ParseUint(e.Properties["invocation_order"], 10, 31)
+	if err != nil {
+		return nil // a property that is no order raises nothing
+	}
+	next, err := c.Tx.Invocations(response)
+	if err == nil && uint32(order)+1 > next {
+		c.Tx.SetInvocations(response, uint32(order)+1)
+	}
+	return err
+}
