@@ -95,7 +95,7 @@ $(BIN)/staticcheck: $(TOOLS)/go.mod $(TOOLS)/go.sum
 	$(GO) -C $(TOOLS) build -o $@ honnef.co/go/tools/cmd/staticcheck
 
 check-wasm:
-	GOOS=wasip1 GOARCH=wasm $(GO) build $(WASM_PACKAGES)
+	CGO_ENABLED=0 GOOS=wasip1 GOARCH=wasm $(GO) build $(WASM_PACKAGES)
 
 check-tools:
 	$(GO) -C $(TOOLS) vet ./...
