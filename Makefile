@@ -74,6 +74,7 @@ check-format:
 check-modules:
 	$(GO) mod verify
 	$(GO) mod tidy -diff
+	$(GO) -C $(TOOLS) mod tidy -diff
 
 # Generates into a copy without generated code, so that a file whose source is gone is noticed too.
 check-gen:
@@ -88,11 +89,9 @@ check-gen:
 check-vet:
 	$(GO) vet ./...
 
-check-lint: $(BIN)/staticcheck
+check-lint:
+	$(GO) -C $(TOOLS) build -o $(BIN)/staticcheck honnef.co/go/tools/cmd/staticcheck
 	$(BIN)/staticcheck -tags $(TAGS) ./...
-
-$(BIN)/staticcheck: $(TOOLS)/go.mod $(TOOLS)/go.sum
-	$(GO) -C $(TOOLS) build -o $@ honnef.co/go/tools/cmd/staticcheck
 
 check-wasm:
 	CGO_ENABLED=0 GOOS=wasip1 GOARCH=wasm $(GO) build $(WASM_PACKAGES)
