@@ -1,0 +1,36 @@
+package importer
+
+import (
+	"fmt"
+
+	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
+)
+
+// Statuses of tool invocations that an import gives.
+const (
+	statusPending = "pending"
+	statusSuccess = "success"
+	statusFailed  = "failed"
+)
+
+func (s *Summary) count(n *pb.Node) {
+	switch n.Type {
+	case pb.NodeType_NODE_TYPE_SESSION:
+		s.Sessions++
+	case pb.NodeType_NODE_TYPE_PROMPT:
+		s.Prompts++
+	case pb.NodeType_NODE_TYPE_RESPONSE:
+		s.Responses++
+	case pb.NodeType_NODE_TYPE_TOOL_INVOCATION:
+		s.ToolInvocations++
+		if n.GetToolInvocation().GetStatus() == statusFailed {
+			s.FailedToolInvocations++
+		}
+	case pb.NodeType_NODE_TYPE_AGENT:
+		s.Agents++
+	case pb.NodeType_NODE_TYPE_TEMPLATE:
+		s.Templates++
+	default:
+		panic(fmt.Sprintf("import built a node of type %v", n.Type))
+	}
+}
