@@ -1,0 +1,216 @@
+package raftlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+)
+
+// Types from here on are not raft's: Data and Extensions of one entry are sealed for different places, so that neither
+// can stand in for the other, and Data says whether there are Extensions, so that they cannot get lost.
+const (
+	hasExtensions = 0x40
+	isExtensions  = 0x80
+)
+
+var _ raft.LogStore = (*Logs)(nil)
+
+// Options are what every sealed store is told.
+type Options struct {
+	// File names the store in errors.
+	File string
+	// OnDamage hears of every damaged value that a read met, once per read. It may be nil and must not block.
+	OnDamage func(error)
+}
+
+// Logs is a raft.LogStore that seals Data and Extensions of every entry and verifies them when they are read. Index,
+// Term and Type are covered by the sums; AppendedAt, which nothing decides upon, is not. Safe for concurrent use.
+type Logs struct {
+	inner    raft.LogStore
+	options  Options
+	guard    guard
+	appended atomic.Uint64
+}
+
+// NewLogs seals what goes to inner. [Logs.Close] closes inner if it can be closed.
+func NewLogs(inner raft.LogStore, o Options) *Logs {
+	return &Logs{inner: inner, options: o, guard: guard{file: o.File}}
+}
+
+// FirstIndex is the index of the oldest entry, 0 when there is none.
+func (l *Logs) FirstIndex() (uint64, error) { return l.edge("first index", l.inner.FirstIndex) }
+
+// LastIndex is the index of the newest entry, 0 when there is none.
+func (l *Logs) LastIndex() (uint64, error) { return l.edge("last index", l.inner.LastIndex) }
+
+func (l *Logs) edge(what string, f func() (uint64, error)) (index uint64, err error) {
+	err = l.guard.run(what, func() (err error) {
+		index, err = f()
+		return err
+	})
+	return index, l.named(what, err)
+}
+
+// GetLog reads the entry at index into log. raft.ErrLogNotFound when there is none; an error of the kind [ErrDamaged]
+// or [ErrUnsupported] that names file and index when it is not what was stored there.
+func (l *Logs) GetLog(index uint64, log *raft.Log) error {
+	what := fmt.Sprintf("log entry %d", index)
+	var stored raft.Log
+	err := l.guard.run(what, func() error { return l.inner.GetLog(index, &stored) })
+	switch {
+	case errors.Is(err, raft.ErrLogNotFound):
+		return raft.ErrLogNotFound
+	case errors.Is(err, ErrDamaged):
+		return l.report(err)
+	case err != nil:
+		// The inner store found bytes at the index and could not make an entry of them.
+		return l.report(fmt.Errorf("%s: %s: %v: %w", l.options.File, what, err, ErrDamaged))
+	case stored.Index != index:
+		return l.report(fmt.Errorf("%s: %s: the entry says that it is %d: %w", l.options.File, what, stored.Index, ErrDamaged))
+	}
+	opened, err := open(&stored)
+	if err != nil {
+		return l.report(fmt.Errorf("%s: %s: %w", l.options.File, what, err))
+	}
+	*log = *opened
+	return nil
+}
+
+// StoreLog stores one entry.
+func (l *Logs) StoreLog(log *raft.Log) error { return l.StoreLogs([]*raft.Log{log}) }
+
+// StoreLogs stores the entries in one transaction of the inner store. The entries are not kept nor changed.
+func (l *Logs) StoreLogs(logs []*raft.Log) error {
+	sealed := make([]*raft.Log, len(logs))
+	var bytes uint64
+	for i, log := range logs {
+		s, err := seal(log)
+		if err != nil {
+			return fmt.Errorf("%s: seal log entry %d: %w", l.options.File, log.Index, err)
+		}
+		sealed[i] = s
+		bytes += uint64(len(s.Data) + len(s.Extensions))
+	}
+	if err := l.guard.run("store logs", func() error { return l.inner.StoreLogs(sealed) }); err != nil {
+		return l.named("store logs", err)
+	}
+	l.appended.Add(bytes)
+	return nil
+}
+
+// DeleteRange removes the entries from low to high, both included.
+func (l *Logs) DeleteRange(low, high uint64) error {
+	return l.named("delete range", l.guard.run("delete range", func() error { return l.inner.DeleteRange(low, high) }))
+}
+
+// AppendedBytes is how many bytes of sealed values were stored since the store was opened. It only grows; who wants
+// the bytes since a snapshot remembers the figure at the snapshot.
+func (l *Logs) AppendedBytes() uint64 { return l.appended.Load() }
+
+// Verify reads every entry. The error is that of the first entry that is damaged, or of the first that is lacking
+// between the first and the last, unless the hole ends at or below the snapshot index: raft leaves such a hole when it
+// installs a snapshot, and never asks for what lies under it. The count is that of the entries read.
+func (l *Logs) Verify(snapshotIndex uint64) (count int, err error) {
+	first, err := l.FirstIndex()
+	if err != nil {
+		return 0, err
+	}
+	last, err := l.LastIndex()
+	if err != nil {
+		return 0, err
+	}
+	if first > last || (first == 0) != (last == 0) {
+		return 0, l.report(fmt.Errorf("%s: log runs from %d to %d: %w", l.options.File, first, last, ErrDamaged))
+	}
+	if first == 0 {
+		return 0, nil
+	}
+	var log raft.Log
+	for index := first; index <= last; index++ {
+		err := l.GetLog(index, &log)
+		if errors.Is(err, raft.ErrLogNotFound) {
+			if index <= snapshotIndex {
+				continue
+			}
+			err = l.report(fmt.Errorf("%s: log entry %d of %d to %d is not there: %w", l.options.File, index, first, last, ErrDamaged))
+		}
+		if err != nil {
+			return count, err
+		}
+		count++
+	}
+	return count, nil
+}
+
+// Close closes the inner store.
+func (l *Logs) Close() error { return closeInner(&l.guard, l.inner) }
+
+func (l *Logs) report(err error) error {
+	if l.options.OnDamage != nil {
+		l.options.OnDamage(err)
+	}
+	return err
+}
+
+func (l *Logs) named(what string, err error) error {
+	if err == nil || errors.Is(err, ErrDamaged) {
+		return err
+	}
+	return fmt.Errorf("%s: %s: %w", l.options.File, what, err)
+}
+
+func seal(log *raft.Log) (*raft.Log, error) {
+	out := *log
+	data, extensions := places(log, len(log.Extensions) > 0)
+	var err error
+	if out.Data, err = Seal(Header{}, data, log.Data); err != nil {
+		return nil, err
+	}
+	if len(log.Extensions) == 0 {
+		out.Extensions = nil
+		return &out, nil
+	}
+	out.Extensions, err = Seal(Header{}, extensions, log.Extensions)
+	return &out, err
+}
+
+func open(log *raft.Log) (*raft.Log, error) {
+	out := *log
+	data, extensions := places(log, len(log.Extensions) > 0)
+	var err error
+	if out.Data, err = Open(data, log.Data); err != nil {
+		return nil, err
+	}
+	if len(log.Extensions) == 0 {
+		out.Extensions = nil
+		return &out, nil
+	}
+	if out.Extensions, err = Open(extensions, log.Extensions); err != nil {
+		return nil, fmt.Errorf("extensions: %w", err)
+	}
+	return &out, nil
+}
+
+func places(log *raft.Log, withExtensions bool) (data, extensions Place) {
+	data = Place{Index: log.Index, Term: log.Term, Type: uint8(log.Type)}
+	extensions = data
+	extensions.Type |= isExtensions
+	if withExtensions {
+		data.Type |= hasExtensions
+	}
+	return data, extensions
+}
+
+func closeInner(g *guard, inner any) error {
+	c, ok := inner.(io.Closer)
+	if !ok {
+		return nil
+	}
+	if err := g.run("close", c.Close); err != nil {
+		return fmt.Errorf("close %s: %w", g.file, err)
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package raftlog
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// slowStore is a store in memory whose writes take a while. It does nothing else.
+type slowStore struct {
+	*raft.InmemStore
+	takes time.Duration
+}
+
+func (s slowStore) StoreLogs(logs []*raft.Log) error {
+	time.Sleep(s.takes)
+	return s.InmemStore.StoreLogs(logs)
+}
+
+func (s slowStore) Set(k, v []byte) error {
+	time.Sleep(s.takes)
+	return s.InmemStore.Set(k, v)
+}
+
+func (s slowStore) SetUint64(k []byte, v uint64) error {
+	time.Sleep(s.takes)
+	return s.InmemStore.SetUint64(k, v)
+}
+
+func TestWatchdogReportsSlowAndGivesUpHung(t *testing.T) {
+	writes := map[string]func(raft.LogStore, raft.StableStore) error{
+		"log":  func(l raft.LogStore, _ raft.StableStore) error { return l.StoreLog(entry(1, 1, "x")) },
+		"vote": func(_ raft.LogStore, s raft.StableStore) error { return s.Set([]byte("k"), []byte("v")) },
+		"term": func(_ raft.LogStore, s raft.StableStore) error { return s.SetUint64([]byte("k"), 1) },
+	}
+	for _, c := range []struct {
+		takes      time.Duration
+		slow, hung int
+	}{
+		{SlowAfter - time.Millisecond, 0, 0},
+		{SlowAfter + time.Millisecond, 1, 0},
+		{HungAfter + time.Millisecond, 1, 1},
+	} {
+		for name, write := range writes {
+			synctest.Test(t, func(t *testing.T) {
+				slow, hung := 0, 0
+				dog := Watchdog{
+					Slow: func(operation string, running time.Duration) {
+						if operation == "" || running != SlowAfter {
+							t.Errorf("slow: got %q after %v", operation, running)
+						}
+						slow++
+					},
+					Hung: func(err error) {
+						if !strings.Contains(err.Error(), "hangs") {
+							t.Errorf("hung: got %v", err)
+						}
+						hung++
+					},
+				}
+				inner := slowStore{raft.NewInmemStore(), c.takes}
+				if err := write(NewWatchLogs(inner, dog), NewWatchStable(inner, dog)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * HungAfter)
+				if slow != c.slow || hung != c.hung {
+					t.Errorf("%s that takes %v: got %d slow, %d hung, want %d, %d", name, c.takes, slow, hung, c.slow, c.hung)
+				}
+			})
+		}
+	}
+}
+
+func TestWatchdogWithoutListeners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		if err := NewWatchLogs(slowStore{raft.NewInmemStore(), time.Minute}, Watchdog{}).StoreLog(entry(1, 1, "x")); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// brokenStore refuses everything.
+type brokenStore struct{ raft.InmemStore }
+
+var errBroken = errors.New("broken")
+
+func (*brokenStore) StoreLogs([]*raft.Log) error          { return errBroken }
+func (*brokenStore) GetLog(uint64, *raft.Log) error       { return errBroken }
+func (*brokenStore) FirstIndex() (uint64, error)          { return 0, errBroken }
+func (*brokenStore) DeleteRange(uint64, uint64) error     { return errBroken }
+func (*brokenStore) Set([]byte, []byte) error             { return errBroken }
+func (*brokenStore) Get([]byte) ([]byte, error)           { return nil, errBroken }
+func (*brokenStore) Close() error                         { return errBroken }
+func (*brokenStore) LastIndex() (uint64, error)           { panic("assertion failed") }
+func (*brokenStore) GetUint64(key []byte) (uint64, error) { return 0, errBroken }
+
+func TestErrorsOfTheInnerStoreNameTheFile(t *testing.T) {
+	o := Options{File: "the file"}
+	logs, stable := NewLogs(&brokenStore{}, o), NewStable(&brokenStore{}, o)
+	_, first := logs.FirstIndex()
+	_, get := stable.Get([]byte("k"))
+	_, verify := logs.Verify(0)
+	for name, err := range map[string]error{
+		"store":      logs.StoreLog(entry(1, 1, "x")),
+		"delete":     logs.DeleteRange(1, 2),
+		"first":      first,
+		"verify":     verify,
+		"read":       logs.GetLog(1, &raft.Log{}),
+		"set":        stable.Set([]byte("k"), nil),
+		"get":        get,
+		"close logs": logs.Close(),
+		"close vote": stable.Close(),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "the file") {
+			t.Errorf("%s: got %v, want one that names the file", name, err)
+		}
+	}
+	if err := logs.StoreLog(entry(1, 1, "x")); !errors.Is(err, errBroken) {
+		t.Errorf("store: got %v, want the inner error wrapped", err)
+	}
+	if _, err := logs.LastIndex(); !errors.Is(err, ErrDamaged) {
+		t.Errorf("panic of the inner store: got %v, want damaged", err)
+	}
+	if err := logs.StoreLog(entry(1, 1, "x")); !errors.Is(err, ErrDamaged) {
+		t.Errorf("store after a panic: got %v, want damaged", err)
+	}
+}
