@@ -1,0 +1,304 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
+)
+
+// Batch is the effects of one or more log entries on their way into the store. Its writes are seen by its own reads only,
+// until Commit. One goroutine uses it, and only one is open at a time. It panics when the rows cannot be read for a
+// write: a replica that skips one diverges.
+type Batch struct {
+	store   *Store
+	gen     *generation
+	live    snapshot
+	rows    *overlay
+	system  System
+	expiry  []byte // Store.expiry as of this batch
+	marked  System
+	from    []byte // expiry at the mark
+	highest uint64 // position below which rows may exist in the store
+	known   map[graph.Tenant]*hidden
+}
+
+// Begin opens a batch. It panics when one is open already or the store is closed.
+func (s *Store) Begin() *Batch {
+	g, err := s.acquire()
+	if err != nil {
+		panic(fmt.Sprintf("store: batch: %v", err))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writing {
+		panic("store: a batch is open")
+	}
+	s.writing = true
+	live := g.engine.live()
+	return &Batch{
+		store: s, gen: g, live: live, rows: newOverlay(live), system: s.system, marked: s.system,
+		expiry: s.expiry, from: s.expiry, highest: s.system.Position, known: map[graph.Tenant]*hidden{},
+	}
+}
+
+// System is the batch's own copy, to be changed by its user and stored by Commit.
+func (b *Batch) System() *System { return &b.system }
+
+// Mark sets the point that Revert goes back to. The start of the batch is one.
+func (b *Batch) Mark() {
+	b.rows.mark()
+	b.marked, b.from = b.system, b.expiry
+}
+
+// Revert undoes everything since the last Mark, rows and System.
+func (b *Batch) Revert() {
+	b.rows.revert()
+	b.system, b.expiry = b.marked, b.from
+	clear(b.known)
+}
+
+// Commit stores the batch as a whole with its System. It is not synced: Flush does that. The batch must not be used again.
+func (b *Batch) Commit() error {
+	defer b.Discard()
+	if b.gen == nil {
+		return errors.New("commit: the batch is over")
+	}
+	digest := b.system.Digest
+	for w := range b.rows.all() {
+		if !covered(w.key) {
+			continue
+		}
+		err := b.learn(w)
+		if err == nil {
+			digest, err = digestChange(digest, w)
+		}
+		if err != nil {
+			return fmt.Errorf("commit: %w", err)
+		}
+	}
+	b.system.Digest = digest
+	b.rows.set(systemKey, b.system.encode())
+	if err := b.gen.engine.apply(b.rows.all()); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	b.store.mu.Lock()
+	defer b.store.mu.Unlock()
+	b.store.system, b.store.expiry = b.system, b.expiry
+	return nil
+}
+
+// learn reads the value that a write replaces. A node or an edge at a position that this batch handed out replaces none.
+func (b *Batch) learn(w *write) error {
+	if w.known {
+		return nil
+	}
+	w.known = true
+	if kind := w.key[tenantPrefixBytes-1]; w.key[0] == spaceTenant && (kind == kindNode || kind == kindEdge) {
+		p := parser{b: w.key[tenantPrefixBytes:]}
+		if p.be64() > b.highest {
+			return nil
+		}
+	}
+	v, _, err := b.live.get(w.key)
+	w.before = v
+	return at(w.key, err)
+}
+
+// Discard gives the batch up. After Commit it does nothing.
+func (b *Batch) Discard() {
+	if b.gen == nil {
+		return
+	}
+	if err := b.live.close(); err != nil {
+		b.store.o.report(fmt.Errorf("close of a batch: %w", err))
+	}
+	g := b.gen
+	b.gen = nil
+	b.store.mu.Lock()
+	b.store.writing = false
+	b.store.mu.Unlock()
+	b.store.release(g)
+}
+
+// Tx reads and changes the graph of a tenant.
+func (b *Batch) Tx(t graph.Tenant) *Tx {
+	hide := func() (*hidden, error) { return b.hidden(t) }
+	return &Tx{View: View{rows: b.rows, tenant: t, hidden: hide}, batch: b}
+}
+
+func (b *Batch) hidden(t graph.Tenant) (*hidden, error) {
+	if h := b.known[t]; h != nil {
+		return h, nil
+	}
+	h, err := loadHidden(b.rows, t)
+	if err == nil {
+		b.known[t] = h
+	}
+	return h, err
+}
+
+// replace is a write that remembers what was there, and returns it.
+func (b *Batch) replace(w *write) []byte {
+	before, known, err := b.rows.peek(w.key)
+	if err != nil {
+		panic(fmt.Sprintf("store: write of %s: %v", Describe(w.key), err))
+	}
+	w.before, w.known = before, known
+	b.rows.put(w)
+	return before
+}
+
+// change adds to a counter. One that reaches 0 goes.
+func (b *Batch) change(key []byte, by int64) {
+	before, known, err := b.rows.peek(key)
+	var n uint64
+	if err == nil && before != nil {
+		n, err = decodeNumber(before)
+	}
+	if err == nil && int64(n)+by < 0 {
+		err = ErrDamaged
+	}
+	if err != nil {
+		panic(fmt.Sprintf("store: change of %s by %d: %v", Describe(key), by, err))
+	}
+	w := &write{key: key, before: before, known: known}
+	if n = uint64(int64(n) + by); n == 0 {
+		w.deleted = true
+	} else {
+		w.value = encodeNumber(n)
+	}
+	b.rows.put(w)
+}
+
+// PutEvent appends an event to the feed and to that of its tenant. Keys only grow.
+func (b *Batch) PutEvent(k EventKey, t graph.Tenant, session graph.Position, typ pb.EventType, body []byte) {
+	b.rows.set(feedKey(k), encodeEvent(t, body))
+	b.rows.set(tenantFeedKey(t, k), encodeEventIndex(typ, session))
+	b.system.Events++
+	b.system.EventRows++
+	b.system.LastEvent = k
+}
+
+// Event is the body of an event; false when there is none or it was trimmed.
+func (b *Batch) Event(k EventKey) ([]byte, bool, error) {
+	_, body, ok, err := b.event(k)
+	return body, ok, err
+}
+
+func (b *Batch) event(k EventKey) (graph.Tenant, []byte, bool, error) {
+	key := feedKey(k)
+	v, ok, err := b.rows.get(key)
+	if err != nil || !ok {
+		return 0, nil, false, at(key, err)
+	}
+	t, body, err := decodeEvent(v)
+	return t, body, err == nil, at(key, err)
+}
+
+// SetEvent replaces the body of an event. It does nothing when the event was trimmed.
+func (b *Batch) SetEvent(k EventKey, body []byte) {
+	t, _, ok, err := b.event(k)
+	if err != nil {
+		panic(fmt.Sprintf("store: change of an event: %v", err))
+	}
+	if ok {
+		b.rows.set(feedKey(k), encodeEvent(t, body))
+	}
+}
+
+// TrimEvents removes the oldest events of revisions below one, at most limit of them.
+func (b *Batch) TrimEvents(below graph.Revision, limit int) (removed int, err error) {
+	r := keyRange{lower: extend(feedKey(b.system.Trimmed), 0), upper: feedKey(EventKey{Revision: below})}
+	if string(r.lower) >= string(r.upper) {
+		return 0, nil
+	}
+	c, err := b.rows.open(r, false)
+	if err != nil {
+		return 0, fmt.Errorf("trim of events: %w", err)
+	}
+	defer c.close()
+	for ok := removed < limit && c.first(); ok; ok = removed < limit && c.next() {
+		v, err := c.value()
+		var t graph.Tenant
+		if err == nil {
+			t, _, err = decodeEvent(v)
+		}
+		if err != nil {
+			return removed, at(c.key(), err)
+		}
+		k := parseEventKey(c.key())
+		b.rows.remove(feedKey(k))
+		b.rows.remove(tenantFeedKey(t, k))
+		b.system.EventRows--
+		b.system.Trimmed = k
+		removed++
+	}
+	return removed, c.err()
+}
+
+// Outcome is the body of an exactly-once row, whether it has expired or not.
+func (b *Batch) Outcome(t graph.Tenant, id [16]byte) (body []byte, ok bool, err error) {
+	key := outcomeKey(t, id)
+	v, ok, err := b.rows.get(key)
+	if err != nil || !ok {
+		return nil, false, at(key, err)
+	}
+	_, body, err = decodeOutcome(v)
+	return body, err == nil, at(key, err)
+}
+
+// PutOutcome stores an exactly-once row, in place of an older one of that id. expires is Unix nanoseconds.
+func (b *Batch) PutOutcome(t graph.Tenant, id [16]byte, expires int64, body []byte) {
+	key := outcomeKey(t, id)
+	before := b.replace(&write{key: key, value: encodeOutcome(expires, body)})
+	if before == nil {
+		b.change(counterKey(t, countOutcomes, 0), 1)
+	} else {
+		old, _, err := decodeOutcome(before)
+		if err != nil {
+			panic(fmt.Sprintf("store: write of %v", at(key, err)))
+		}
+		b.rows.remove(expiryKey(old, t, id))
+	}
+	row := expiryKey(expires, t, id)
+	b.rows.set(row, nil)
+	if string(row) < string(b.expiry) {
+		b.expiry = row
+	}
+}
+
+// ExpireOutcomes removes rows that expired at or before an instant, oldest first, at most limit, of any tenant.
+func (b *Batch) ExpireOutcomes(now int64, limit int) (removed int, err error) {
+	r := keyRange{lower: []byte{spaceExpiry}, upper: []byte{spaceExpiry + 1}}
+	if now < 1<<63-1 {
+		r.upper = expiryKey(now+1, 0, [16]byte{})
+	}
+	r.lower = later(r.lower, b.expiry)
+	if string(r.lower) >= string(r.upper) {
+		return 0, nil
+	}
+	c, err := b.rows.open(r, false)
+	if err != nil {
+		return 0, fmt.Errorf("expiry of outcomes: %w", err)
+	}
+	defer c.close()
+	ok := removed < limit && c.first()
+	for ; ok; ok = removed < limit && c.next() {
+		key := append([]byte(nil), c.key()...)
+		p := parser{b: key[9:]}
+		t, id := graph.Tenant(p.be32()), [16]byte(p.rest())
+		b.rows.remove(key)
+		b.replace(&write{key: outcomeKey(t, id), deleted: true})
+		b.change(counterKey(t, countOutcomes, 0), -1)
+		b.expiry = key
+		removed++
+	}
+	return removed, c.err()
+}
+
+// CountOutcomes is how many exactly-once rows a tenant has, expired ones that were not swept yet included.
+func (b *Batch) CountOutcomes(t graph.Tenant) (int64, error) {
+	return b.Tx(t).counter(counterKey(t, countOutcomes, 0))
+}

@@ -1,0 +1,243 @@
+//go:build !wasip1
+
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// pebbleFormat is the newest on-disk format of the Pebble that this was built with. It is named, so that a newer library
+// does not raise it behind the feature level (D1).
+const pebbleFormat = pebble.FormatValueSeparation
+
+const (
+	bloomBits       = 10
+	stopWritesFiles = 1000    // sublevels in L0 at which writes stop: far away, Raft must not stall
+	bytesPerSync    = 1 << 20 // bytes written to a file before they are nudged to disk
+	maxOpenFiles    = 4096
+)
+
+// pebbleEngine is a Pebble database without a write-ahead log: what is not flushed is lost in a crash, in the order in
+// which it was applied, newest first.
+type pebbleEngine struct {
+	db *pebble.DB
+	fs vfs.FS
+	o  pebbleOptions
+}
+
+// openEngine opens the database in dir. fresh makes one where none is; else a missing one is damage.
+func openEngine(fs vfs.FS, dir string, o pebbleOptions, fresh bool) (*pebbleEngine, error) {
+	p := o.pebble(fs)
+	p.ErrorIfExists = fresh
+	p.ErrorIfNotExists = !fresh
+	db, err := pebble.Open(dir, p)
+	if errors.Is(err, pebble.ErrDBDoesNotExist) {
+		err = fmt.Errorf("%w: %w", err, ErrDamaged)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store in %s: %w", dir, err)
+	}
+	return &pebbleEngine{db, fs, o}, nil
+}
+
+// pebbleOptions is Options as far as an engine wants them, with the cache that generations share.
+type pebbleOptions struct {
+	Options
+	cache    *pebble.Cache
+	readOnly bool
+}
+
+func (o pebbleOptions) pebble(fs vfs.FS) *pebble.Options {
+	p := &pebble.Options{
+		FS:                          fs,
+		Cache:                       o.cache,
+		DisableWAL:                  true,
+		MemTableSize:                o.MemTableBytes,
+		MemTableStopWritesThreshold: 2,
+		L0StopWritesThreshold:       stopWritesFiles,
+		BytesPerSync:                bytesPerSync,
+		MaxOpenFiles:                maxOpenFiles,
+		FormatMajorVersion:          pebbleFormat,
+		ReadOnly:                    o.readOnly,
+		Logger:                      pebbleLogger{o.Options},
+		EventListener: &pebble.EventListener{
+			BackgroundError: o.report,
+			DataCorruption: func(info pebble.DataCorruptionInfo) {
+				o.report(fmt.Errorf("file %s: %w: %w", info.Path, info.Details, ErrDamaged))
+			},
+		},
+	}
+	for i := range p.Levels {
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
+	}
+	return p
+}
+
+// pebbleLogger passes on what Pebble has to say. What it cannot go on after ends the process.
+type pebbleLogger struct{ o Options }
+
+func (l pebbleLogger) Infof(format string, args ...any) {
+	l.o.Logger.Debug("pebble", "message", fmt.Sprintf(format, args...))
+}
+
+func (l pebbleLogger) Errorf(format string, args ...any) {
+	l.o.Logger.Error("pebble", "message", fmt.Sprintf(format, args...))
+}
+
+func (l pebbleLogger) Fatalf(format string, args ...any) {
+	err := fmt.Errorf("pebble: "+format, args...)
+	l.o.report(err)
+	panic(err)
+}
+
+func (e *pebbleEngine) snapshot() (snapshot, error) {
+	s := e.db.NewSnapshot()
+	return &pebbleReader{from: s, closer: s}, nil
+}
+
+func (e *pebbleEngine) live() snapshot { return &pebbleReader{from: e.db} }
+
+func (e *pebbleEngine) apply(writes iter.Seq[*write]) (err error) {
+	b := e.db.NewBatch()
+	defer func() { err = errors.Join(err, b.Close()) }()
+	for w := range writes {
+		if w.deleted {
+			err = b.Delete(w.key, nil)
+		} else {
+			err = b.Set(w.key, w.value, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return b.Commit(pebble.NoSync)
+}
+
+func (e *pebbleEngine) durable(key []byte) (value []byte, ok bool, err error) {
+	it, err := e.db.NewIter(&pebble.IterOptions{
+		LowerBound: key, UpperBound: extend(key, 0), OnlyReadGuaranteedDurable: true,
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	if !it.First() {
+		return nil, false, it.Error()
+	}
+	v, err := it.ValueAndErr()
+	return append([]byte(nil), v...), err == nil, err
+}
+
+func (e *pebbleEngine) flush() error { return e.db.Flush() }
+
+func (e *pebbleEngine) close() error { return e.db.Close() }
+
+func (e *pebbleEngine) checkpoint(name string) (frozen, error) {
+	if err := e.db.Checkpoint(name); err != nil {
+		return nil, err
+	}
+	return &pebbleFrozen{fs: e.fs, dir: name, cache: e.o.cache, o: e.o.Options}, nil
+}
+
+// pebbleReader reads a database or a snapshot of one. It keeps iterators that are not in use for the next cursor.
+type pebbleReader struct {
+	from   pebble.Reader
+	closer io.Closer
+
+	mu   sync.Mutex
+	free []*pebble.Iterator // guarded by mu
+}
+
+func (r *pebbleReader) get(key []byte) ([]byte, bool, error) {
+	v, closer, err := r.from.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	v = append(make([]byte, 0, len(v)), v...)
+	return v, true, closer.Close()
+}
+
+func (r *pebbleReader) open(k keyRange, reverse bool) (cursor, error) {
+	r.mu.Lock()
+	if n := len(r.free); n > 0 {
+		it := r.free[n-1]
+		r.free = r.free[:n-1]
+		r.mu.Unlock()
+		it.SetBounds(k.lower, k.upper)
+		return &pebbleCursor{reader: r, it: it, reverse: reverse}, nil
+	}
+	r.mu.Unlock()
+	it, err := r.from.NewIter(&pebble.IterOptions{LowerBound: k.lower, UpperBound: k.upper})
+	if err != nil {
+		return nil, err
+	}
+	return &pebbleCursor{reader: r, it: it, reverse: reverse}, nil
+}
+
+func (r *pebbleReader) close() error {
+	r.mu.Lock()
+	free := r.free
+	r.free = nil
+	r.mu.Unlock()
+	var errs []error
+	for _, it := range free {
+		errs = append(errs, it.Close())
+	}
+	if r.closer != nil {
+		errs = append(errs, r.closer.Close())
+	}
+	return errors.Join(errs...)
+}
+
+type pebbleCursor struct {
+	reader  *pebbleReader
+	it      *pebble.Iterator
+	reverse bool
+}
+
+func (c *pebbleCursor) seek(key []byte) bool {
+	if c.reverse {
+		return c.it.SeekLT(key)
+	}
+	return c.it.SeekGE(key)
+}
+
+func (c *pebbleCursor) first() bool {
+	if c.reverse {
+		return c.it.Last()
+	}
+	return c.it.First()
+}
+
+func (c *pebbleCursor) next() bool {
+	if c.reverse {
+		return c.it.Prev()
+	}
+	return c.it.Next()
+}
+
+func (c *pebbleCursor) key() []byte            { return c.it.Key() }
+func (c *pebbleCursor) value() ([]byte, error) { return c.it.ValueAndErr() }
+func (c *pebbleCursor) err() error             { return c.it.Error() }
+
+// close keeps the iterator for the next cursor, unless it is broken.
+func (c *pebbleCursor) close() {
+	if c.it.Error() != nil {
+		c.it.Close() //nolint:errcheck // it is the error that err has told already
+		return
+	}
+	c.reader.mu.Lock()
+	defer c.reader.mu.Unlock()
+	c.reader.free = append(c.reader.free, c.it)
+}

@@ -1,0 +1,222 @@
+package store
+
+import (
+	"fmt"
+	"iter"
+	"sync"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
+)
+
+// Snapshot is the state of all tenants after one batch. It never changes. Several goroutines may use it; each needs a
+// View of its own. Close it: rows that it alone can see take up space.
+type Snapshot struct {
+	store  *Store
+	gen    *generation
+	rows   snapshot
+	system System
+	err    error // why it could not be made; every read returns it
+	once   sync.Once
+}
+
+// Snapshot takes the state after the last commit. It does not wait for a batch.
+func (s *Store) Snapshot() *Snapshot {
+	g, err := s.acquire()
+	if err != nil {
+		return &Snapshot{err: fmt.Errorf("snapshot: %w", err)}
+	}
+	sn := &Snapshot{store: s, gen: g}
+	if sn.rows, err = g.engine.snapshot(); err == nil {
+		sn.system, err = readSystem(sn.rows)
+	}
+	if err != nil {
+		sn.err = fmt.Errorf("snapshot: %w", err)
+	}
+	return sn
+}
+
+// Close frees the snapshot. Its views must not be used any more.
+func (sn *Snapshot) Close() {
+	sn.once.Do(func() {
+		if sn.rows != nil {
+			if err := sn.rows.close(); err != nil {
+				sn.store.o.report(fmt.Errorf("close of a snapshot: %w", err))
+			}
+		}
+		if sn.gen != nil {
+			sn.store.release(sn.gen)
+		}
+	})
+}
+
+// Err is why the snapshot could not be made; nil for a good one. Every read of a bad one returns it too.
+func (sn *Snapshot) Err() error { return sn.err }
+
+// System is as of the snapshot.
+func (sn *Snapshot) System() System { return sn.system }
+
+func (sn *Snapshot) reader() reader {
+	if sn.err != nil {
+		return brokenReader{sn.err}
+	}
+	return sn.rows
+}
+
+// View reads the graph of a tenant.
+func (sn *Snapshot) View(t graph.Tenant) *View {
+	rows := sn.reader()
+	var known *hidden
+	return &View{rows: rows, tenant: t, hidden: func() (*hidden, error) {
+		if known == nil {
+			h, err := loadHidden(rows, t)
+			if err != nil {
+				return nil, err
+			}
+			known = h
+		}
+		return known, nil
+	}}
+}
+
+// WalkRows calls fn with every key and value of the store, in order, until it returns an error, which it passes on.
+func (sn *Snapshot) WalkRows(fn func(key, value []byte) error) error {
+	return walkRows(sn.reader(), fn)
+}
+
+func walkRows(rows reader, fn func(key, value []byte) error) error {
+	c, err := rows.open(keyRange{lower: []byte{0}, upper: []byte{0xff}}, false)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for ok := c.first(); ok; ok = c.next() {
+		v, err := c.value()
+		if err != nil {
+			return fmt.Errorf("%s: %w", Describe(c.key()), err)
+		}
+		if err := fn(c.key(), v); err != nil {
+			return err
+		}
+	}
+	return c.err()
+}
+
+// Digest computes System.Digest anew from every covered row.
+func (sn *Snapshot) Digest() (digest [4]uint64, err error) {
+	err = sn.WalkRows(func(key, value []byte) error {
+		if !covered(key) {
+			return nil
+		}
+		h, err := rowHash(key, value)
+		digest = add(digest, h)
+		return err
+	})
+	return digest, err
+}
+
+// EventRow is an event of a tenant's feed.
+type EventRow struct {
+	Key  EventKey
+	Type pb.EventType
+	// Session is of the node it is about, 0 for none.
+	Session graph.Position
+	Body    []byte
+}
+
+// Events yields the events of a tenant, oldest first, strictly after a key. With a session only those of it; the bodies
+// of others are not read.
+func (sn *Snapshot) Events(t graph.Tenant, after EventKey, session graph.Position) iter.Seq2[EventRow, error] {
+	return func(yield func(EventRow, error) bool) {
+		if err := sn.events(t, after, session, func(r EventRow) bool { return yield(r, nil) }); err != nil {
+			yield(EventRow{}, err)
+		}
+	}
+}
+
+func (sn *Snapshot) events(t graph.Tenant, after EventKey, session graph.Position, yield func(EventRow) bool) error {
+	r := prefixRange(tenantFeedPrefix(t))
+	r.lower = extend(tenantFeedKey(t, after), 0)
+	c, err := sn.reader().open(r, false)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	bodies, err := sn.reader().open(prefixRange([]byte{spaceFeed}), false)
+	if err != nil {
+		return err
+	}
+	defer bodies.close()
+	for ok := c.first(); ok; ok = c.next() {
+		row := EventRow{Key: parseEventKey(c.key())}
+		v, err := c.value()
+		if err == nil {
+			row.Type, row.Session, err = decodeEventIndex(v)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", Describe(c.key()), err)
+		}
+		if session != 0 && row.Session != session {
+			continue
+		}
+		if row.Body, err = eventBody(bodies, t, row.Key); err != nil {
+			return err
+		}
+		if !yield(row) {
+			return nil
+		}
+	}
+	return c.err()
+}
+
+// eventBody finds an event in the global feed.
+func eventBody(c cursor, t graph.Tenant, k EventKey) ([]byte, error) {
+	key := feedKey(k)
+	if !c.seek(key) || string(c.key()) != string(key) {
+		if err := c.err(); err != nil {
+			return nil, fmt.Errorf("%s: %w", Describe(key), err)
+		}
+		return nil, damaged(key, "missing, but in the feed of its tenant")
+	}
+	v, err := c.value()
+	var owner graph.Tenant
+	var body []byte
+	if err == nil {
+		owner, body, err = decodeEvent(v)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", Describe(key), err)
+	}
+	if owner != t {
+		return nil, damaged(key, fmt.Sprintf("of tenant %d, but in the feed of %d", owner, t))
+	}
+	return append([]byte(nil), body...), nil
+}
+
+// FirstEvent is the oldest retained event of a tenant.
+func (sn *Snapshot) FirstEvent(t graph.Tenant) (EventKey, bool, error) { return sn.endEvent(t, false) }
+
+// LastEvent is the newest event of a tenant.
+func (sn *Snapshot) LastEvent(t graph.Tenant) (EventKey, bool, error) { return sn.endEvent(t, true) }
+
+func (sn *Snapshot) endEvent(t graph.Tenant, newest bool) (EventKey, bool, error) {
+	c, err := sn.reader().open(prefixRange(tenantFeedPrefix(t)), newest)
+	if err != nil {
+		return EventKey{}, false, err
+	}
+	defer c.close()
+	if !c.first() {
+		return EventKey{}, false, c.err()
+	}
+	return parseEventKey(c.key()), true, nil
+}
+
+func damaged(key []byte, what string) error {
+	return fmt.Errorf("%s: %s: %w", Describe(key), what, ErrDamaged)
+}
+
+// brokenReader answers everything with an error.
+type brokenReader struct{ err error }
+
+func (b brokenReader) get([]byte) ([]byte, bool, error)    { return nil, false, b.err }
+func (b brokenReader) open(keyRange, bool) (cursor, error) { return nil, b.err }
