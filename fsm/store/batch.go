@@ -240,8 +240,12 @@ func (b *Batch) TrimEvents(below graph.Revision, limit int) (removed int, err er
 
 // Outcome is the body of an exactly-once row, whether it has expired or not.
 func (b *Batch) Outcome(t graph.Tenant, id [16]byte) (body []byte, ok bool, err error) {
+	return readOutcome(b.rows, t, id)
+}
+
+func readOutcome(rows reader, t graph.Tenant, id [16]byte) (body []byte, ok bool, err error) {
 	key := outcomeKey(t, id)
-	v, ok, err := b.rows.get(key)
+	v, ok, err := rows.get(key)
 	if err != nil || !ok {
 		return nil, false, at(key, err)
 	}

@@ -34,6 +34,8 @@ func (d *describer) key() string {
 	case spaceExpiry:
 		at := int64(d.be64() ^ 1<<63)
 		text = fmt.Sprintf("outcome expiry %d, tenant %d, outcome %x", at, d.be32(), d.take(16))
+	case spaceDoomed:
+		text = fmt.Sprintf("tenant %d, doomed %d", d.be32(), d.be64())
 	case spaceTenant:
 		text = fmt.Sprintf("tenant %d, ", d.be32()) + d.row()
 	default:
@@ -69,8 +71,6 @@ func (d *describer) row() string {
 		return d.counter()
 	case kindInvocations:
 		return fmt.Sprintf("invocations of response %d", d.be64())
-	case kindDoomed:
-		return fmt.Sprintf("doomed %d", d.be64())
 	default:
 		d.fail("kind")
 		return ""

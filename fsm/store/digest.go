@@ -11,11 +11,11 @@ import (
 // and are left out; events are covered by their chain.
 func covered(key []byte) bool {
 	switch key[0] {
-	case spaceOutcome:
+	case spaceOutcome, spaceDoomed:
 		return true
 	case spaceTenant:
 		switch key[tenantPrefixBytes-1] {
-		case kindNode, kindEdge, kindState, kindCounter, kindInvocations, kindDoomed:
+		case kindNode, kindEdge, kindState, kindCounter, kindInvocations:
 			return true
 		}
 	}

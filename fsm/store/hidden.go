@@ -1,10 +1,6 @@
 package store
 
-import (
-	"fmt"
-
-	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
-)
+import "github.com/globalbusinessadvisors/llm-memory-graph/graph"
 
 // hidden is what deletions have taken away whose rows are not all swept. It is small: a handful of deletions.
 type hidden struct {
@@ -35,7 +31,7 @@ func mark(set map[graph.Position]bool, at graph.Position) map[graph.Position]boo
 
 // eachDoomed calls fn with the deletions of a tenant in the order in which they were committed.
 func eachDoomed(rows reader, t graph.Tenant, fn func(key []byte, d graph.Doomed) bool) error {
-	c, err := rows.open(prefixRange(tenantKey(t, kindDoomed, 8)), false)
+	c, err := rows.open(prefixRange(doomedPrefix(t)), false)
 	if err != nil {
 		return err
 	}
@@ -47,7 +43,7 @@ func eachDoomed(rows reader, t graph.Tenant, fn func(key []byte, d graph.Doomed)
 			d, err = decodeDoomed(v)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", Describe(c.key()), err)
+			return at(c.key(), err)
 		}
 		if !fn(c.key(), d) {
 			return nil

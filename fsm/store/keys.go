@@ -17,6 +17,7 @@ const (
 	spaceTenantFeed = 0x03 // tenant, revision, ordinal
 	spaceOutcome    = 0x04 // tenant, request id
 	spaceExpiry     = 0x05 // expiry, tenant, request id
+	spaceDoomed     = 0x06 // tenant, sequence
 	spaceTenant     = 0x10 // tenant, kind, …
 )
 
@@ -34,7 +35,6 @@ const (
 	kindState       = 0x0a // session position
 	kindCounter     = 0x0b // counter, …
 	kindInvocations = 0x0c // response position
-	kindDoomed      = 0x0d // sequence
 )
 
 // The counters: the byte after kindCounter. Stored: never renumber.
@@ -52,6 +52,7 @@ const (
 const (
 	tenantPrefixBytes = 6 // keyspace, tenant, kind
 	placeBytes        = 16
+	doomedBytes       = 13
 )
 
 // Ways of writing an id into a key.
@@ -252,6 +253,12 @@ func expiryKey(expires int64, t graph.Tenant, id [16]byte) []byte {
 	b := be64(append(make([]byte, 0, 29), spaceExpiry), ordered(expires))
 	return append(be32(b, uint32(t)), id[:]...)
 }
+
+func doomedPrefix(t graph.Tenant) []byte {
+	return be32(append(make([]byte, 0, doomedBytes), spaceDoomed), uint32(t))
+}
+
+func doomedKey(t graph.Tenant, sequence uint64) []byte { return be64(doomedPrefix(t), sequence) }
 
 // prefixRange is all keys that begin with prefix.
 func prefixRange(prefix []byte) keyRange {

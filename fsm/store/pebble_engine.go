@@ -85,11 +85,13 @@ func (o pebbleOptions) pebble(fs vfs.FS) *pebble.Options {
 type pebbleLogger struct{ o Options }
 
 func (l pebbleLogger) Infof(format string, args ...any) {
-	l.o.Logger.Debug("pebble", "message", fmt.Sprintf(format, args...))
+	if l.o.OnMessage != nil {
+		l.o.OnMessage(fmt.Sprintf(format, args...))
+	}
 }
 
 func (l pebbleLogger) Errorf(format string, args ...any) {
-	l.o.Logger.Error("pebble", "message", fmt.Sprintf(format, args...))
+	l.o.report(fmt.Errorf("pebble: "+format, args...))
 }
 
 func (l pebbleLogger) Fatalf(format string, args ...any) {

@@ -93,7 +93,7 @@ func walkRows(rows reader, fn func(key, value []byte) error) error {
 	for ok := c.first(); ok; ok = c.next() {
 		v, err := c.value()
 		if err != nil {
-			return fmt.Errorf("%s: %w", Describe(c.key()), err)
+			return at(c.key(), err)
 		}
 		if err := fn(c.key(), v); err != nil {
 			return err
@@ -154,7 +154,7 @@ func (sn *Snapshot) events(t graph.Tenant, after EventKey, session graph.Positio
 			row.Type, row.Session, err = decodeEventIndex(v)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", Describe(c.key()), err)
+			return at(c.key(), err)
 		}
 		if session != 0 && row.Session != session {
 			continue
@@ -174,7 +174,7 @@ func eventBody(c cursor, t graph.Tenant, k EventKey) ([]byte, error) {
 	key := feedKey(k)
 	if !c.seek(key) || string(c.key()) != string(key) {
 		if err := c.err(); err != nil {
-			return nil, fmt.Errorf("%s: %w", Describe(key), err)
+			return nil, at(key, err)
 		}
 		return nil, damaged(key, "missing, but in the feed of its tenant")
 	}
@@ -185,12 +185,70 @@ func eventBody(c cursor, t graph.Tenant, k EventKey) ([]byte, error) {
 		owner, body, err = decodeEvent(v)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", Describe(key), err)
+		return nil, at(key, err)
 	}
 	if owner != t {
 		return nil, damaged(key, fmt.Sprintf("of tenant %d, but in the feed of %d", owner, t))
 	}
 	return append([]byte(nil), body...), nil
+}
+
+// FeedRow is an event of the feed of all tenants.
+type FeedRow struct {
+	Key    EventKey
+	Tenant graph.Tenant
+	Body   []byte
+}
+
+// Feed yields the events of all tenants, oldest first, strictly after a key.
+func (sn *Snapshot) Feed(after EventKey) iter.Seq2[FeedRow, error] {
+	return func(yield func(FeedRow, error) bool) {
+		if err := sn.feed(after, func(r FeedRow) bool { return yield(r, nil) }); err != nil {
+			yield(FeedRow{}, err)
+		}
+	}
+}
+
+func (sn *Snapshot) feed(after EventKey, yield func(FeedRow) bool) error {
+	c, err := sn.reader().open(keyRange{extend(feedKey(after), 0), []byte{spaceFeed + 1}}, false)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for ok := c.first(); ok; ok = c.next() {
+		row := FeedRow{Key: parseEventKey(c.key())}
+		v, err := c.value()
+		if err == nil {
+			row.Tenant, v, err = decodeEvent(v)
+		}
+		if err != nil {
+			return at(c.key(), err)
+		}
+		row.Body = append([]byte(nil), v...)
+		if !yield(row) {
+			return nil
+		}
+	}
+	return c.err()
+}
+
+// Outcome is the body of an exactly-once row, whether it has expired or not.
+func (sn *Snapshot) Outcome(t graph.Tenant, id [16]byte) (body []byte, ok bool, err error) {
+	return readOutcome(sn.reader(), t, id)
+}
+
+// DoomedTenant is a tenant that has a deletion with rows still to be swept, the lowest.
+func (sn *Snapshot) DoomedTenant() (graph.Tenant, bool, error) {
+	c, err := sn.reader().open(prefixRange([]byte{spaceDoomed}), false)
+	if err != nil {
+		return 0, false, err
+	}
+	defer c.close()
+	if !c.first() {
+		return 0, false, c.err()
+	}
+	p := parser{b: c.key()[1:]}
+	return graph.Tenant(p.be32()), p.err == nil, p.err
 }
 
 // FirstEvent is the oldest retained event of a tenant.

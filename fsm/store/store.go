@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-
-	"github.com/hashicorp/go-hclog"
 )
 
 // Defaults of Options (D20).
@@ -22,8 +20,8 @@ type Options struct {
 	// MemTableBytes is the size of a memtable, of which there are two; 0 for DefaultMemTableBytes. It bounds what a crash
 	// loses, that is what Raft replays.
 	MemTableBytes uint64
-	// Logger hears what the engine does; nil for none.
-	Logger hclog.Logger
+	// OnMessage hears what the engine does: flushes, compactions. It must not block; nil for none.
+	OnMessage func(text string)
 	// OnError hears of faults in the background: a flush that failed, a damaged file. It must not block; nil for none.
 	OnError func(error)
 }
@@ -34,9 +32,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = DefaultMemTableBytes
-	}
-	if o.Logger == nil {
-		o.Logger = hclog.NewNullLogger()
 	}
 	return o
 }

@@ -239,30 +239,27 @@ func (x *Tx) CountSessionEdges(session graph.Position) (int64, error) {
 
 // Doom hides a node or a session with its members from every later read. What is doomed already stays so.
 func (x *Tx) Doom(d graph.Doomed) {
-	last := uint64(0)
-	if key, _ := x.findDoomed(d, &last); key != nil {
+	key, last := x.findDoomed(d)
+	if key != nil {
 		return
 	}
-	x.batch.rows.set(positionKey(x.tenant, kindDoomed, graph.Position(last+1)), encodeDoomed(d))
+	x.batch.rows.set(doomedKey(x.tenant, last+1), encodeDoomed(d))
 	delete(x.batch.known, x.tenant)
 }
 
 // Spared takes the mark away.
 func (x *Tx) Spared(d graph.Doomed) {
-	var last uint64
-	key, _ := x.findDoomed(d, &last)
-	if key == nil {
-		return
+	if key, _ := x.findDoomed(d); key != nil {
+		x.batch.rows.remove(key)
+		delete(x.batch.known, x.tenant)
 	}
-	x.batch.rows.remove(key)
-	delete(x.batch.known, x.tenant)
 }
 
-// findDoomed finds the row of a deletion and the last sequence in use.
-func (x *Tx) findDoomed(d graph.Doomed, last *uint64) (key []byte, err error) {
-	err = eachDoomed(x.rows, x.tenant, func(k []byte, other graph.Doomed) bool {
-		p := parser{b: k[tenantPrefixBytes:]}
-		*last = p.be64()
+// findDoomed finds the row of a deletion, and the last sequence in use.
+func (x *Tx) findDoomed(d graph.Doomed) (key []byte, last uint64) {
+	err := eachDoomed(x.rows, x.tenant, func(k []byte, other graph.Doomed) bool {
+		p := parser{b: k[doomedBytes-8:]}
+		last = p.be64()
 		if other == d {
 			key = append([]byte(nil), k...)
 		}
@@ -271,7 +268,7 @@ func (x *Tx) findDoomed(d graph.Doomed, last *uint64) (key []byte, err error) {
 	if err != nil {
 		panic(fmt.Sprintf("store: tenant %d: search of what is doomed: %v", x.tenant, err))
 	}
-	return key, nil
+	return key, last
 }
 
 // NextDoomed is the deletion that was committed first and still has rows.
