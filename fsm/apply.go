@@ -1,0 +1,209 @@
+package fsm
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm/store"
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
+	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
+)
+
+// An applier applies the commands of one entry.
+type applier struct {
+	batch    *store.Batch
+	revision graph.Revision
+	// ordinal is that of the next event of the entry.
+	ordinal uint32
+	// derived counts the ids that the command at hand has made.
+	derived uint32
+}
+
+// apply applies one command. What it refuses leaves no trace but the memory of the refusal.
+func (a *applier) apply(c *logpb.Command, stamp int64) Result {
+	sys := a.batch.System()
+	sys.Instant = max(stamp, sys.Instant+1)
+	sys.Commands++
+	a.derived = 0
+	a.expire(sys.Instant)
+	if known, ok := a.replay(c); ok {
+		return known
+	}
+	if full, ok := a.full(c); ok {
+		return full
+	}
+	a.batch.Mark()
+	first := a.ordinal
+	result, err := a.operate(c)
+	var refusal *graph.Error
+	switch {
+	case errors.As(err, &refusal):
+		a.batch.Revert()
+		a.ordinal = first
+		result = Result{Err: refusal}
+	case err != nil:
+		panic(fmt.Errorf("revision %d: %w", a.revision, err))
+	}
+	result.Revision = a.revision
+	a.remember(c, result)
+	return result
+}
+
+// operate is the switch over all commands.
+func (a *applier) operate(c *logpb.Command) (Result, error) {
+	change := a.change(c)
+	switch op := c.Operation.(type) {
+	case *logpb.Command_CreateSession:
+		return sessionResult(change.CreateSession(op.CreateSession.Session))
+	case *logpb.Command_CloseSession:
+		return sessionResult(change.CloseSession(op.CloseSession.SessionId))
+	case *logpb.Command_DeleteSession:
+		return Result{}, change.DeleteSession(op.DeleteSession.SessionId)
+	case *logpb.Command_CreateNodes:
+		nodes, err := change.CreateNodes(op.CreateNodes.Nodes)
+		return Result{Nodes: nodes}, err
+	case *logpb.Command_UpdateNode:
+		return nodeResult(change.UpdateNode(op.UpdateNode.Node, op.UpdateNode.ExpectedRevision))
+	case *logpb.Command_DeleteNode:
+		return Result{}, change.DeleteNode(op.DeleteNode.NodeId, op.DeleteNode.Cascade)
+	case *logpb.Command_CreateEdge:
+		edge, err := change.CreateEdge(op.CreateEdge.Edge)
+		return Result{Edge: edge}, err
+	case *logpb.Command_DeleteEdge:
+		return Result{}, change.DeleteEdge(op.DeleteEdge.EdgeId)
+	case *logpb.Command_Instantiate:
+		i := op.Instantiate
+		return nodeResult(change.Instantiate(i.TemplateId, i.TemplateRevision, i.Prompt, i.VariableBindings))
+	case *logpb.Command_Import:
+		done, err := change.Import(op.Import.Nodes, op.Import.Edges)
+		return Result{Imported: done}, err
+	case *logpb.Command_Sweep:
+		return Result{}, change.Sweep(int(op.Sweep.Limit))
+	case *logpb.Command_TrimEvents:
+		_, err := a.batch.TrimEvents(graph.Revision(op.TrimEvents.BelowRevision), int(op.TrimEvents.Limit))
+		return Result{}, err
+	case *logpb.Command_Bootstrap:
+		return Result{}, a.bootstrap(op.Bootstrap)
+	case *logpb.Command_RaiseFeatureLevel:
+		return Result{}, a.raise(op.RaiseFeatureLevel.Level)
+	default:
+		return Result{}, fmt.Errorf("command %T is unknown to this program", op)
+	}
+}
+
+func nodeResult(n *pb.Node, err error) (Result, error) {
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Nodes: []*pb.Node{n}}, nil
+}
+
+func sessionResult(s *pb.Session, err error) (Result, error) {
+	if err != nil {
+		return Result{}, err
+	}
+	n := &pb.Node{Id: s.Id, Type: pb.NodeType_NODE_TYPE_SESSION, CreatedAt: s.CreatedAt, SessionId: s.Id}
+	n.NodeData = &pb.Node_Session{Session: s}
+	return Result{Nodes: []*pb.Node{n}}, nil
+}
+
+// change is what the rules of the graph work on.
+func (a *applier) change(c *logpb.Command) *graph.Change {
+	sys, tenant := a.batch.System(), tenantOf(c)
+	return &graph.Change{
+		Tx:       a.batch.Tx(tenant),
+		Instant:  sys.Instant,
+		Revision: a.revision,
+		NewID:    a.newID,
+		Emit: func(e *logpb.StoredEvent, session graph.Position) uint32 {
+			e.Tenant, e.Instant = uint32(tenant), sys.Instant
+			return a.emit(e, session)
+		},
+		Forget: a.forget,
+	}
+}
+
+// newID derives an id from the place of the command in the log of this lineage. The key keeps callers from guessing it.
+func (a *applier) newID() string {
+	sys := a.batch.System()
+	mac := hmac.New(sha256.New, sys.Key[:])
+	var b [16]byte
+	binary.BigEndian.PutUint32(b[:], sys.Lineage)
+	binary.BigEndian.PutUint64(b[4:], sys.Commands)
+	binary.BigEndian.PutUint32(b[12:], a.derived)
+	a.derived++
+	mac.Write([]byte("id"))
+	mac.Write(b[:])
+	id := mac.Sum(nil)[:16]
+	id[6] = id[6]&0x0f | 0x80 // UUIDv8
+	id[8] = id[8]&0x3f | 0x80
+	return formatUUID(id)
+}
+
+func formatUUID(b []byte) string {
+	h := hex.EncodeToString(b)
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// emit seals an event into the chain and appends it to the feed.
+func (a *applier) emit(e *logpb.StoredEvent, session graph.Position) uint32 {
+	sys := a.batch.System()
+	mac := hmac.New(sha256.New, sys.Key[:])
+	mac.Write([]byte("event"))
+	mac.Write(graph.Encode(e))
+	e.Digest = mac.Sum(nil)
+	sys.Chain = sha256.Sum256(append(sys.Chain[:], e.Digest...))
+	e.Chain = sys.Chain[:]
+	key := store.EventKey{Revision: a.revision, Ordinal: a.ordinal}
+	a.batch.PutEvent(key, graph.Tenant(e.Tenant), session, e.Type, graph.Encode(e))
+	a.ordinal++
+	return key.Ordinal
+}
+
+// forget takes the detail from an event whose record is going. Its digest stays, so the chain still holds.
+func (a *applier) forget(created graph.Revision, ordinal uint32) {
+	key := store.EventKey{Revision: created, Ordinal: ordinal}
+	body, ok, err := a.batch.Event(key)
+	if err != nil {
+		panic(fmt.Errorf("event %d/%d: %w", created, ordinal, err))
+	}
+	if !ok {
+		return // trimmed already
+	}
+	e := &logpb.StoredEvent{}
+	if err := proto.Unmarshal(body, e); err != nil {
+		panic(fmt.Errorf("event %d/%d: %w", created, ordinal, err))
+	}
+	if e.Detail != nil {
+		e.Detail = nil
+		a.batch.SetEvent(key, graph.Encode(e))
+	}
+}
+
+// bootstrap gives a new cluster its identity. A second one is refused: there is one history.
+func (a *applier) bootstrap(b *logpb.Bootstrap) error {
+	sys := a.batch.System()
+	if sys.ClusterID != "" {
+		return &graph.Error{Kind: graph.Exists, Message: "cluster " + sys.ClusterID + " is bootstrapped already"}
+	}
+	sys.ClusterID, sys.Lineage, sys.FeatureLevel = b.ClusterId, b.Lineage, b.FeatureLevel
+	copy(sys.Key[:], b.Key)
+	return nil
+}
+
+// raise moves the feature level up, never down.
+func (a *applier) raise(level uint32) error {
+	sys := a.batch.System()
+	if level > FeatureLevel {
+		return fmt.Errorf("feature level %d is newer than this program, which knows %d", level, FeatureLevel)
+	}
+	sys.FeatureLevel = max(sys.FeatureLevel, level)
+	return nil
+}

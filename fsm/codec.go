@@ -1,0 +1,66 @@
+package fsm
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
+)
+
+// An entry is `version u8 | codec u8 | body`: body is a logpb.Entry. Entries are read for ever.
+const (
+	entryVersion  = 1
+	codecPlain    = 0
+	entryEnvelope = 2
+)
+
+// EncodeEntry packs stamped commands into the data of one log entry.
+func EncodeEntry(commands []*logpb.Stamped) ([]byte, error) {
+	b := append(make([]byte, 0, 256), entryVersion, codecPlain)
+	return proto.MarshalOptions{}.MarshalAppend(b, &logpb.Entry{Commands: commands})
+}
+
+// DecodeEntry unpacks the data of a log entry.
+func DecodeEntry(data []byte) ([]*logpb.Stamped, error) {
+	if len(data) < entryEnvelope {
+		return nil, fmt.Errorf("log entry of %d bytes is too short", len(data))
+	}
+	if data[0] != entryVersion {
+		return nil, fmt.Errorf("log entry version %d is newer than this program, which knows %d", data[0], entryVersion)
+	}
+	if data[1] != codecPlain {
+		return nil, fmt.Errorf("log entry codec %d is unknown to this program", data[1])
+	}
+	var e logpb.Entry
+	if err := proto.Unmarshal(data[entryEnvelope:], &e); err != nil {
+		return nil, fmt.Errorf("log entry: %w", err)
+	}
+	return e.Commands, nil
+}
+
+// EncodeCommand encodes a command for a proposal, and makes sure that every replica will be able to decode it.
+func EncodeCommand(c *logpb.Command) ([]byte, error) {
+	b, err := proto.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := decodeCommand(b); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func decodeCommand(b []byte) (*logpb.Command, error) {
+	c := &logpb.Command{}
+	if err := proto.Unmarshal(b, c); err != nil {
+		return nil, fmt.Errorf("command: %w", err)
+	}
+	if n := len(c.RequestId); n != 0 && n != RequestIDBytes {
+		return nil, fmt.Errorf("command: request id of %d bytes, want %d", n, RequestIDBytes)
+	}
+	if c.Operation == nil {
+		return nil, fmt.Errorf("command: no operation known to this program")
+	}
+	return c, nil
+}
