@@ -20,6 +20,10 @@ type Change struct {
 	Emit func(e *logpb.StoredEvent, session Position) uint32
 	// Forget takes the detail away from the event that told of a record's creation.
 	Forget func(created Revision, ordinal uint32)
+
+	// named is the session whose id was looked up last, name its id: many edges of one session go together.
+	named Position
+	name  string
 }
 
 // node finds a node by id or refuses.
@@ -64,9 +68,13 @@ func resourceOf(t pb.NodeType) string {
 
 // session finds a session with its state.
 func (c *Change) session(id string) (end, SessionRecord, error) {
-	s, err := c.parent("session_id", "Session", session, id)
+	rec, n, err := c.node("session", "Session", id)
+	s := end{rec, n}
 	if err != nil {
 		return s, SessionRecord{}, err
+	}
+	if n.Type != session {
+		return s, SessionRecord{}, missing("session", "Session", id)
 	}
 	state, err := sessionState(c.Tx, s.rec.Position)
 	return s, state, err

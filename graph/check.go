@@ -251,7 +251,9 @@ func (c *checker) list(field string, items []string, most int) {
 		return
 	}
 	for i, s := range items {
-		c.name(fmt.Sprintf("%s[%d]", field, i), s, true)
+		if len(s) > MaxNameBytes {
+			c.name(fmt.Sprintf("%s[%d]", field, i), s, false)
+		}
 	}
 }
 

@@ -71,13 +71,16 @@ func CheckImport(path string, n *pb.Node) error {
 	switch d := n.GetNodeData().(type) {
 	case *pb.Node_Session:
 		c.under("session", func() { c.session(d.Session) })
+		c.sessionNode(n, d.Session)
 	case *pb.Node_Agent:
 		made := d.Agent.CreatedAt
+		n.SessionId = ""
 		c.time(checkTime(c.at("agent.created_at"), made))
 		c.data(n)
 		d.Agent.CreatedAt = made
 	case *pb.Node_Template:
 		made, used := d.Template.CreatedAt, d.Template.UsageCount
+		n.SessionId = ""
 		c.time(checkTime(c.at("template.created_at"), made))
 		c.notNegative("template.usage_count", used)
 		c.data(n)
@@ -97,6 +100,23 @@ func (c *checker) sameSession(n *pb.Node, session string) {
 	}
 	if n.SessionId != session {
 		c.fail("session_id", "differs from prompt.session_id")
+	}
+}
+
+// sessionNode makes a session and its node one thing: one id, one time.
+func (c *checker) sessionNode(n *pb.Node, s *pb.Session) {
+	n.Id = s.Id
+	if n.SessionId != "" && n.SessionId != s.Id {
+		c.fail("session_id", "differs from the id of the session")
+	}
+	n.SessionId = s.Id
+	switch {
+	case unset(s.CreatedAt):
+		s.CreatedAt = n.CreatedAt
+	case unset(n.CreatedAt):
+		n.CreatedAt = s.CreatedAt
+	case nanos(s.CreatedAt) != nanos(n.CreatedAt):
+		c.fail("session.created_at", "differs from created_at")
 	}
 }
 
@@ -122,7 +142,6 @@ func CheckEdge(path string, e *pb.Edge) error {
 	if _, known := edgeEnds[e.Type]; !known {
 		c.fail("type", "%v is no edge type that can be made", e.Type)
 	}
-	c.time(checkTime(c.at("created_at"), e.CreatedAt))
 	c.metadata("properties", e.Properties)
 	c.under("properties", func() { c.properties(e) })
 	return c.err
@@ -162,5 +181,8 @@ func CheckImportEdge(path string, e *pb.Edge) error {
 	if e != nil && e.Id == "" {
 		return invalid(path+".id", "is required")
 	}
-	return CheckEdge(path, e)
+	if err := CheckEdge(path, e); err != nil {
+		return err
+	}
+	return checkTime(path+".created_at", e.CreatedAt)
 }

@@ -8,8 +8,6 @@ import (
 const (
 	rowsPerNode = 8
 	rowsPerEdge = 5
-	// maxEdgesAtOnce is how many edges a node may have and still be deleted in one change.
-	maxEdgesAtOnce = MaxRowsPerApply / rowsPerEdge
 )
 
 // DeleteNode removes a node with its edges; cascade takes the responses and tool invocations below it along. The rows of
@@ -33,8 +31,9 @@ func (c *Change) DeleteNode(id string, cascade bool) error {
 			return err
 		}
 	}
+	left := MaxRowsPerApply
 	for _, d := range doomed {
-		if err := c.removeOrDoom(d); err != nil {
+		if err := c.removeOrDoom(d, &left); err != nil {
 			return err
 		}
 	}
@@ -83,16 +82,21 @@ func (c *Change) below(rec NodeRecord, n *pb.Node) ([]NodeRecord, error) {
 	return all, nil
 }
 
-func (c *Change) removeOrDoom(rec NodeRecord) error {
-	edges, err := c.edgesOf(c.Tx, rec.Position, maxEdgesAtOnce+1)
+// removeOrDoom removes a node when its rows fit into what this command may still touch, else leaves them to sweeps. Edges
+// that another deletion has hidden go with it: no edge outlives its ends.
+func (c *Change) removeOrDoom(rec NodeRecord, left *int) error {
+	most := max(*left-rowsPerNode, 0) / rowsPerEdge
+	all := c.Tx.Unhidden()
+	edges, err := c.edgesOf(all, rec.Position, most+1)
 	if err != nil {
 		return err
 	}
-	if len(edges) > maxEdgesAtOnce {
+	if len(edges) > most {
 		c.Tx.Doom(Doomed{Position: rec.Position})
 		return nil
 	}
-	return c.remove(c.Tx, rec, edges)
+	*left -= rowsPerNode + rowsPerEdge*len(edges)
+	return c.remove(all, rec, edges)
 }
 
 // edgesOf lists up to most edges of a node, a self-loop once.
@@ -147,10 +151,12 @@ func (c *Change) closeChain(rec NodeRecord) error {
 		return err
 	}
 	if state.Tail == rec.Position {
-		state.Tail = out.To
+		if state.Tail, err = c.tailWithout(rec, out.To); err != nil {
+			return err
+		}
 		c.Tx.PutSession(state)
 	}
-	if in.Position == 0 || out.Position == 0 {
+	if in.Position == 0 || out.Position == 0 || in.From == out.To {
 		return nil
 	}
 	later, err := c.endAt(in.From)
@@ -168,4 +174,21 @@ func (c *Change) closeChain(rec NodeRecord) error {
 	}
 	c.follow(later, earlier)
 	return nil
+}
+
+// tailWithout is the prompt that the next one follows when the last one goes: the one before it, or, when the edge to that
+// was deleted, the newest that is left.
+func (c *Change) tailWithout(rec NodeRecord, before Position) (Position, error) {
+	if before != 0 {
+		return before, nil
+	}
+	for e, err := range c.Tx.Walk(Walk{Session: rec.Session, Type: prompt}) {
+		if err != nil {
+			return 0, err
+		}
+		if e.Position != rec.Position {
+			return e.Position, nil
+		}
+	}
+	return 0, nil
 }

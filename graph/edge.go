@@ -44,6 +44,9 @@ func fits(allowed []pb.NodeType, t pb.NodeType) bool {
 
 // CreateEdge links two nodes on a caller's behalf.
 func (c *Change) CreateEdge(e *pb.Edge) (*pb.Edge, error) {
+	if err := shapeEdge("edge", e); err != nil {
+		return nil, err
+	}
 	if err := c.edgeIDFree(e.Id); err != nil {
 		return nil, err
 	}
@@ -150,7 +153,7 @@ func (c *Change) unlink(seen View, rec EdgeRecord) error {
 	if err != nil {
 		return err
 	}
-	id, err := sessionID(seen, rec)
+	id, err := c.sessionID(seen, rec)
 	if err != nil {
 		return err
 	}
@@ -160,7 +163,7 @@ func (c *Change) unlink(seen View, rec EdgeRecord) error {
 }
 
 // sessionID is the id of the session that an edge's events name: that of its start, else that of its end.
-func sessionID(v View, rec EdgeRecord) (string, error) {
+func (c *Change) sessionID(v View, rec EdgeRecord) (string, error) {
 	at := rec.FromSession
 	if at == 0 {
 		at = rec.ToSession
@@ -168,10 +171,16 @@ func sessionID(v View, rec EdgeRecord) (string, error) {
 	if at == 0 {
 		return "", nil
 	}
+	if at == c.named {
+		return c.name, nil
+	}
 	node, ok, err := v.NodeAt(at)
 	if err != nil || !ok {
 		return "", err
 	}
 	n, err := node.Node()
+	if err == nil {
+		c.named, c.name = at, n.Id
+	}
 	return n.GetId(), err
 }

@@ -22,6 +22,9 @@ func (c *Change) CreateNodes(nodes []*pb.Node) ([]*pb.Node, error) {
 }
 
 func (c *Change) createNode(n *pb.Node) (end, error) {
+	if err := shape("node", n); err != nil {
+		return end{}, err
+	}
 	taken, err := c.Tx.NodeIDTaken(n.Id)
 	if err != nil {
 		return end{}, err
@@ -43,7 +46,7 @@ func (c *Change) createNode(n *pb.Node) (end, error) {
 	case *pb.Node_Template:
 		return c.createTemplate(n, d.Template)
 	default:
-		return end{}, invalid("node_data", "is required")
+		return end{}, invalid("node.session", "sessions are made by CreateSession")
 	}
 }
 
@@ -97,8 +100,23 @@ func (c *Change) own(field string, at int64) (int64, error) {
 
 // follow links a prompt to the one before it.
 func (c *Change) follow(later, earlier end) {
-	ms := (Time(later.node) - Time(earlier.node)) / 1e6
+	ms := milliseconds(Time(earlier.node), Time(later.node))
 	c.auto(later, earlier, follows, map[string]string{"time_delta_ms": strconv.FormatInt(ms, 10)})
+}
+
+// milliseconds is how long it is from one time to another, both Unix nanoseconds, without fractions. The nanoseconds
+// between them may exceed int64.
+func milliseconds(from, to int64) int64 {
+	whole, rest := to/1e6-from/1e6, to%1e6-from%1e6
+	whole, rest = whole+rest/1e6, rest%1e6
+	switch {
+	case whole > 0 && rest < 0:
+		return whole - 1
+	case whole < 0 && rest > 0:
+		return whole + 1
+	default:
+		return whole
+	}
 }
 
 func (c *Change) endAt(at Position) (end, error) {
@@ -175,6 +193,12 @@ func invokesProperties(order uint32, t *pb.ToolInvocationNode) map[string]string
 
 // UpdateNode replaces the data of a node; expected, when not nil, must be its revision.
 func (c *Change) UpdateNode(n *pb.Node, expected *uint64) (*pb.Node, error) {
+	if err := shape("node", n); err != nil {
+		return nil, err
+	}
+	if n.Type == session {
+		return nil, invalid("node.session", "sessions are changed by the session calls")
+	}
 	rec, old, err := c.node("node", "Node", n.Id)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,9 @@ const (
 
 // CreateSession opens a session.
 func (c *Change) CreateSession(s *pb.Session) (*pb.Session, error) {
+	if err := shapeSession("session.id", s.GetId()); err != nil {
+		return nil, err
+	}
 	taken, err := c.Tx.NodeIDTaken(s.Id)
 	if err != nil {
 		return nil, err
@@ -70,8 +73,12 @@ func (c *Change) DeleteSession(id string) error {
 	if err != nil {
 		return err
 	}
-	at := s.rec.Position
-	nodes, err := c.Tx.CountNodes(at, 0)
+	at, all := s.rec.Position, c.Tx.Unhidden()
+	seen, err := c.Tx.CountNodes(at, 0)
+	if err != nil {
+		return err
+	}
+	nodes, err := all.CountNodes(at, 0)
 	if err != nil {
 		return err
 	}
@@ -79,114 +86,15 @@ func (c *Change) DeleteSession(id string) error {
 	if err != nil {
 		return err
 	}
-	if nodes*rowsPerNode+edges*rowsPerEdge > MaxRowsPerApply {
+	// A member that a sweep is still at goes before its session.
+	if seen != nodes || nodes*rowsPerNode+edges*rowsPerEdge > MaxRowsPerApply {
 		c.Tx.Doom(Doomed{Position: at, Session: true})
 		return nil
 	}
-	_, err = c.sweepSession(c.Tx, at, MaxRowsPerApply)
-	return err
-}
-
-// Sweep removes up to limit rows of the deletion that was committed first and still has rows.
-func (c *Change) Sweep(limit int) error {
-	d, ok, err := c.Tx.NextDoomed()
-	if err != nil || !ok {
-		return err
-	}
-	sweep := c.sweepNode
-	if d.Session {
-		sweep = c.sweepSession
-	}
-	done, err := sweep(c.Tx.Unhidden(), d.Position, limit)
-	if err == nil && done {
-		c.Tx.Spared(d)
+	whole := &sweep{c: c, view: all, limit: MaxRowsPerApply, at: Doomed{Position: at, Session: true}}
+	done, err := whole.session()
+	if err == nil && !done {
+		err = damagedf("session %s has more rows than its counters say", id)
 	}
 	return err
-}
-
-// sweepSession removes members until the rows it touched reach limit, then, when none is left, the session itself.
-func (c *Change) sweepSession(v View, at Position, limit int) (done bool, err error) {
-	for _, t := range []pb.NodeType{tool, response, prompt} {
-		for limit > 0 {
-			rec, ok, err := oldest(v, Walk{Session: at, Type: t, OldestFirst: true})
-			if err != nil {
-				return false, err
-			}
-			if !ok {
-				break
-			}
-			if _, err := c.sweepRecord(v, rec, &limit); err != nil {
-				return false, err
-			}
-		}
-	}
-	if limit <= 0 {
-		return false, nil
-	}
-	rec, ok, err := v.NodeAt(at)
-	if err != nil || !ok {
-		return false, orDamaged(err, at)
-	}
-	n, err := rec.Node()
-	if err != nil {
-		return false, err
-	}
-	if gone, err := c.sweepEdges(v, rec, &limit); err != nil || !gone {
-		return false, err
-	}
-	c.Forget(rec.Created, rec.Ordinal)
-	c.Tx.RemoveNode(rec)
-	c.Tx.RemoveSession(at)
-	c.Emit(closed(n.Id, reasonDeleted), at)
-	return true, nil
-}
-
-func orDamaged(err error, at Position) error {
-	if err != nil {
-		return err
-	}
-	return damagedf("node at position %d is missing", at)
-}
-
-func oldest(v View, w Walk) (NodeRecord, bool, error) {
-	for e, err := range v.Walk(w) {
-		if err != nil {
-			return NodeRecord{}, false, err
-		}
-		return v.NodeAt(e.Position)
-	}
-	return NodeRecord{}, false, nil
-}
-
-func (c *Change) sweepNode(v View, at Position, limit int) (done bool, err error) {
-	rec, ok, err := v.NodeAt(at)
-	if err != nil || !ok {
-		return false, orDamaged(err, at)
-	}
-	return c.sweepRecord(v, rec, &limit)
-}
-
-// sweepRecord removes a node once it has removed all its edges; limit is what may still be touched.
-func (c *Change) sweepRecord(v View, rec NodeRecord, limit *int) (done bool, err error) {
-	if gone, err := c.sweepEdges(v, rec, limit); err != nil || !gone {
-		return false, err
-	}
-	*limit -= rowsPerNode
-	return true, c.remove(v, rec, nil)
-}
-
-func (c *Change) sweepEdges(v View, rec NodeRecord, limit *int) (gone bool, err error) {
-	most := max(*limit/rowsPerEdge, 1)
-	edges, err := c.edgesOf(v, rec.Position, most+1)
-	if err != nil {
-		return false, err
-	}
-	gone = len(edges) <= most
-	for _, e := range edges[:min(len(edges), most)] {
-		if err := c.unlink(v, e); err != nil {
-			return false, err
-		}
-		*limit -= rowsPerEdge
-	}
-	return gone, nil
 }

@@ -110,6 +110,10 @@ type EdgeWalk struct {
 type Doomed struct {
 	Position Position // of the session's or the node's row
 	Session  bool     // everything that belongs to it goes too
+	// Phase and Reached say how far the sweep has come, so that the next one need not pass what is gone already. Position
+	// and Session alone tell deletions apart.
+	Phase   uint8
+	Reached Place
 }
 
 // View reads the graph of one tenant in one state. What a committed deletion has hidden is not there, whether it was
@@ -158,7 +162,8 @@ type Tx interface {
 	SetInvocations(response Position, next uint32)
 	// CountSessionEdges is how many edges touch members of a session.
 	CountSessionEdges(session Position) (int64, error)
-	// Doom hides a node or a session with its members from every later read; Spared takes the mark away after the sweep.
+	// Doom hides a node or a session with its members from every later read; again, it notes how far the sweep has come.
+	// Spared takes the mark away after the sweep.
 	Doom(d Doomed)
 	Spared(d Doomed)
 	// NextDoomed is the deletion that was committed first and still has rows.

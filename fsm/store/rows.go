@@ -228,13 +228,16 @@ func decodeNumber(b []byte) (uint64, error) {
 	return v, p.err
 }
 
-// encodeDoomed: format, 1 for a session, position.
+// encodeDoomed: format, 1 for a session, position, phase, time and position reached.
 func encodeDoomed(d graph.Doomed) []byte {
-	b := append(make([]byte, 0, 12), rowFormat, 0)
+	b := append(make([]byte, 0, 34), rowFormat, 0)
 	if d.Session {
 		b[1] = 1
 	}
-	return binary.AppendUvarint(b, uint64(d.Position))
+	b = binary.AppendUvarint(b, uint64(d.Position))
+	b = append(b, d.Phase)
+	b = binary.AppendVarint(b, d.Reached.Time)
+	return binary.AppendUvarint(b, uint64(d.Reached.Position))
 }
 
 func decodeDoomed(b []byte) (graph.Doomed, error) {
@@ -248,6 +251,11 @@ func decodeDoomed(b []byte) (graph.Doomed, error) {
 		d.Session = s[0] == 1
 	}
 	d.Position = p.position()
+	if phase := p.take(1); phase != nil {
+		d.Phase = phase[0]
+	}
+	d.Reached.Time = p.varint()
+	d.Reached.Position = p.position()
 	p.end()
 	return d, p.err
 }

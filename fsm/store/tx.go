@@ -237,13 +237,13 @@ func (x *Tx) CountSessionEdges(session graph.Position) (int64, error) {
 	return x.counter(touchingKey(x.tenant, session))
 }
 
-// Doom hides a node or a session with its members from every later read. What is doomed already stays so.
+// Doom hides a node or a session with its members from every later read, or notes how far its sweep has come.
 func (x *Tx) Doom(d graph.Doomed) {
 	key, last := x.findDoomed(d)
-	if key != nil {
-		return
+	if key == nil {
+		key = doomedKey(x.tenant, last+1)
 	}
-	x.batch.rows.set(doomedKey(x.tenant, last+1), encodeDoomed(d))
+	x.batch.rows.set(key, encodeDoomed(d))
 	delete(x.batch.known, x.tenant)
 }
 
@@ -260,7 +260,7 @@ func (x *Tx) findDoomed(d graph.Doomed) (key []byte, last uint64) {
 	err := eachDoomed(x.rows, x.tenant, func(k []byte, other graph.Doomed) bool {
 		p := parser{b: k[doomedBytes-8:]}
 		last = p.be64()
-		if other == d {
+		if other.Position == d.Position && other.Session == d.Session {
 			key = append([]byte(nil), k...)
 		}
 		return true
