@@ -123,11 +123,14 @@ func doomedInOrder(w *world) {
 		w.tx().Doom(d)
 		w.commit()
 	}
+	want[0].Phase, want[0].Reached = 3, graph.Place{Time: -4, Position: 5}
+	w.tx().Doom(want[0]) // how far its sweep has come
+	w.commit()
 	for _, d := range want {
 		got, ok := must[graph.Doomed](w.t)(w.tx().NextDoomed())
 		equal(w.t, "there is one", ok, true)
 		equal(w.t, "next", got, d)
-		w.tx().Spared(d)
+		w.tx().Spared(graph.Doomed{Position: d.Position, Session: d.Session})
 	}
 	_, ok = must[graph.Doomed](w.t)(w.tx().NextDoomed())
 	equal(w.t, "nothing left", ok, false)
