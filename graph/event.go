@@ -15,10 +15,9 @@ func EventPayload(e *logpb.StoredEvent) string {
 	switch e.Type {
 	case pb.EventType_EVENT_TYPE_SESSION_CREATED, pb.EventType_EVENT_TYPE_SESSION_CLOSED:
 		o.text("session_id", e.SessionId)
+		o.metadata(e.Detail)
 		if e.Reason != "" {
 			o.text("reason", e.Reason)
-		} else {
-			o.metadata(e.Detail)
 		}
 	case pb.EventType_EVENT_TYPE_EDGE_CREATED, pb.EventType_EVENT_TYPE_EDGE_DELETED:
 		o.text("edge_id", e.EdgeId)
@@ -35,6 +34,23 @@ func EventPayload(e *logpb.StoredEvent) string {
 		o.detail(e.NodeType, e.Detail)
 	}
 	return string(append(o.json, '}'))
+}
+
+// Redact takes the detail from an event whose record a deletion has hidden and no sweep has reached yet: what is deleted
+// is told by no event from the acknowledgement on.
+func Redact(v View, e *logpb.StoredEvent) error {
+	if e.Detail == nil {
+		return nil
+	}
+	id := e.NodeId
+	if e.Type == pb.EventType_EVENT_TYPE_SESSION_CREATED {
+		id = e.SessionId
+	}
+	_, ok, err := v.NodeByID(id)
+	if err == nil && !ok {
+		e.Detail = nil
+	}
+	return err
 }
 
 func formatTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }

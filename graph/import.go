@@ -44,6 +44,9 @@ func count(created bool, yes, no *int64) {
 }
 
 func (c *Change) importNode(n *pb.Node) (created bool, err error) {
+	if err := shape("node", n); err != nil {
+		return false, err
+	}
 	n.Revision = 0
 	rec, ok, err := c.Tx.NodeByID(n.Id)
 	if err != nil {
@@ -65,14 +68,38 @@ func (c *Change) importNode(n *pb.Node) (created bool, err error) {
 	c.stamp(n)
 	made := c.put(n, at)
 	if n.Type == prompt {
-		state, err := sessionState(c.Tx, at)
-		if err != nil {
-			return false, err
-		}
-		state.Tail = made.rec.Position
-		c.Tx.PutSession(state)
+		return true, c.extend(made)
 	}
 	return true, nil
+}
+
+// extend makes an imported prompt the one that the next one follows, if it is the newest of its session. The edges that
+// are imported after it know better: see extendAlong.
+func (c *Change) extend(p end) error {
+	state, err := sessionState(c.Tx, p.rec.Session)
+	if err != nil {
+		return err
+	}
+	if state.Tail != 0 {
+		tail, err := c.endAt(state.Tail)
+		if err != nil || Time(p.node) < Time(tail.node) {
+			return err
+		}
+	}
+	state.Tail = p.rec.Position
+	c.Tx.PutSession(state)
+	return nil
+}
+
+// extendAlong moves the end of a session's chain along an imported edge that starts behind it.
+func (c *Change) extendAlong(later, earlier end) error {
+	state, err := sessionState(c.Tx, earlier.rec.Session)
+	if err != nil || state.Tail != earlier.rec.Position {
+		return err
+	}
+	state.Tail = later.rec.Position
+	c.Tx.PutSession(state)
+	return nil
 }
 
 func orExists(err error, resource, id string) error {
@@ -84,6 +111,9 @@ func orExists(err error, resource, id string) error {
 
 func (c *Change) importSession(n *pb.Node) error {
 	s := n.GetSession()
+	if err := shapeSession("node.session.id", s.Id); err != nil {
+		return err
+	}
 	state := SessionRecord{State: SessionActive, Updated: nanos(s.UpdatedAt)}
 	if !s.IsActive {
 		state.State = SessionClosed
@@ -109,7 +139,10 @@ func (c *Change) membership(n *pb.Node) (Position, error) {
 		n.SessionId = ""
 		return 0, nil
 	}
-	if n.SessionId == "" {
+	if p := n.GetPrompt(); p != nil && n.SessionId != p.SessionId {
+		return 0, invalid("node.session_id", "differs from prompt.session_id")
+	}
+	if n.SessionId == "" && n.Type != prompt {
 		field, id, t := "response.prompt_id", n.GetResponse().GetPromptId(), prompt
 		if n.Type == tool {
 			field, id, t = "tool_invocation.response_id", n.GetToolInvocation().GetResponseId(), response
@@ -163,7 +196,7 @@ func sameNode(rec NodeRecord, n *pb.Node) error {
 	}
 	old.Revision = 0
 	given := proto.CloneOf(n)
-	if given.SessionId == "" {
+	if given.SessionId == "" || old.Type == agent || old.Type == template {
 		given.SessionId = old.SessionId
 	}
 	if unset(given.CreatedAt) {
@@ -205,6 +238,9 @@ func sameNode(rec NodeRecord, n *pb.Node) error {
 }
 
 func (c *Change) importEdge(e *pb.Edge) (created bool, err error) {
+	if err := shapeEdge("edge", e); err != nil {
+		return false, err
+	}
 	e.Revision = 0
 	rec, ok, err := c.Tx.EdgeByID(e.Id)
 	if err != nil {
@@ -223,11 +259,16 @@ func (c *Change) importEdge(e *pb.Edge) (created bool, err error) {
 	if unset(e.CreatedAt) {
 		e.CreatedAt = Timestamp(c.Instant)
 	}
-	c.link(from, to, e, madeByCall(from, to, e.Type))
-	if e.Type == invokes {
+	automatic := madeByCall(from, to, e.Type)
+	c.link(from, to, e, automatic)
+	switch {
+	case e.Type == invokes:
 		return true, c.raiseInvocations(from.rec.Position, e)
+	case e.Type == follows && automatic:
+		return true, c.extendAlong(from, to)
+	default:
+		return true, nil
 	}
-	return true, nil
 }
 
 func sameEdge(rec EdgeRecord, e *pb.Edge) error {
@@ -257,7 +298,9 @@ func madeByCall(from, to end, t pb.EdgeType) bool {
 	case invokes:
 		return to.node.GetToolInvocation().GetResponseId() == from.node.Id
 	case follows:
-		return from.rec.Session == to.rec.Session
+		return from.rec.Session == to.rec.Session && from.rec.Position != to.rec.Position
+	case inherits:
+		return from.node.GetTemplate().GetMetadata()[ParentKey] == to.node.Id
 	default:
 		return false
 	}

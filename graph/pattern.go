@@ -19,105 +19,124 @@ func compilePattern(pattern string) (*regexp.Regexp, error) {
 	return regexp.Compile(widen(pattern))
 }
 
-// The classes, as the inside of a bracket expression.
+// The classes, as the inside of a bracket expression. None begins or ends with a character that a hyphen beside it would
+// take for the end of a range. The complement of the word class takes the format characters apart: two of them join words.
 const (
-	wordClass  = `\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200c}\x{200d}`
-	digitClass = `\p{Nd}`
-	spaceClass = `\t-\r \x{85}\p{Z}`
+	wordClass    = `\x{200c}\x{200d}\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}`
+	digitClass   = `\p{Nd}`
+	spaceClass   = `\t-\r\x{85}\p{Z}`
+	noDigitClass = `\P{Nd}`
+	noSpaceClass = `\x00-\x08\x0e-\x1f\x7f-\x{84}\x{86}-\x{9f}\p{Cf}\p{Cn}\p{Co}\p{Cs}\p{L}\p{M}\p{N}\p{P}\p{S}`
+	noWordClass  = `\p{Cc}\p{Cn}\p{Co}\p{Cs}\p{No}\p{Pd}\p{Pe}\p{Pf}\p{Pi}\p{Po}\p{Ps}\p{S}\p{Z}`
 )
 
-// widen rewrites the Perl classes of a pattern that compiles.
+// widen rewrites the Perl classes of a pattern that compiles, and nothing else of it.
 func widen(pattern string) string {
 	var out strings.Builder
-	inside := false
-	for i := 0; i < len(pattern); i++ {
-		ch := pattern[i]
+	for pattern != "" {
+		n := 1
 		switch {
-		case ch == '\\' && i+1 < len(pattern):
-			i++
-			if pattern[i] == 'Q' {
-				end := strings.Index(pattern[i:], `\E`)
-				if end < 0 {
-					end = len(pattern) - i
-				}
-				out.WriteString(pattern[i-1 : i+end])
-				i += end - 1
-				continue
+		case strings.HasPrefix(pattern, `\Q`):
+			if n = strings.Index(pattern, `\E`) + 2; n < 2 {
+				n = len(pattern)
 			}
-			out.WriteString(escape(pattern[i], inside))
-		case ch == '[' && inside && i+1 < len(pattern) && pattern[i+1] == ':':
-			end := strings.Index(pattern[i:], ":]")
-			out.WriteString(pattern[i : i+end+2])
-			i += end + 1
-		case ch == '[' && !inside:
-			inside = true
-			out.WriteByte(ch)
-			// A bracket right after the opening one, or after its ^, is itself.
-			for i+1 < len(pattern) && (pattern[i+1] == '^' || pattern[i+1] == ']') {
-				i++
-				out.WriteByte(pattern[i])
-				if pattern[i] == ']' {
-					break
-				}
-			}
-		case ch == ']':
-			inside = false
-			out.WriteByte(ch)
+			out.WriteString(pattern[:n])
+		case pattern[0] == '\\' && len(pattern) > 1:
+			n = 2
+			out.WriteString(outside(pattern[:2]))
+		case pattern[0] == '[':
+			n = widenBrackets(&out, pattern)
 		default:
-			out.WriteByte(ch)
+			out.WriteByte(pattern[0])
 		}
+		pattern = pattern[n:]
 	}
 	return out.String()
 }
 
-func escape(class byte, inside bool) string {
-	body, negated := "", false
-	switch class {
-	case 'w', 'W':
-		body, negated = wordClass, class == 'W'
-	case 'd', 'D':
-		body, negated = digitClass, class == 'D'
-	case 's', 'S':
-		body, negated = spaceClass, class == 'S'
-	default:
-		return `\` + string(class)
+// widenBrackets rewrites the bracket expression that a pattern begins with and returns its length.
+func widenBrackets(out *strings.Builder, pattern string) int {
+	i := 1
+	if strings.HasPrefix(pattern[i:], "^") {
+		i++
 	}
-	switch {
-	case !inside && negated:
-		return "[^" + body + "]"
-	case !inside:
-		return "[" + body + "]"
-	case negated:
-		return complement(class)
+	if strings.HasPrefix(pattern[i:], "]") {
+		i++ // right after the opening bracket, or after its ^, it is itself
+	}
+	out.WriteString(pattern[:i])
+	for i < len(pattern) {
+		n := 1
+		switch rest := pattern[i:]; {
+		case rest[0] == ']':
+			out.WriteByte(']')
+			return i + 1
+		case rest[0] == '\\' && len(rest) > 1:
+			n = 2
+			out.WriteString(inside(rest[:2]))
+		case strings.HasPrefix(rest, "[:"):
+			if end := strings.Index(rest[2:], ":]"); end >= 0 {
+				n = end + 4
+			}
+			out.WriteString(rest[:n])
+		default:
+			out.WriteByte(rest[0])
+		}
+		i += n
+	}
+	return i
+}
+
+// outside is what an escape stands for outside of brackets.
+func outside(escape string) string {
+	switch escape[1] {
+	case 'w', 'd', 's':
+		return "[" + inside(escape) + "]"
+	case 'W':
+		return "[^" + wordClass + "]"
+	case 'D':
+		return "[^" + digitClass + "]"
+	case 'S':
+		return "[^" + spaceClass + "]"
 	default:
-		return body
+		return escape
 	}
 }
 
-// complement spells out a negated class, which cannot stand inside brackets otherwise.
-func complement(class byte) string {
-	in := func(r rune) bool { return unicode.Is(unicode.Nd, r) }
-	switch class {
+// inside is what an escape stands for inside of brackets, where no class can be negated.
+func inside(escape string) string {
+	switch escape[1] {
+	case 'w':
+		return wordClass
+	case 'd':
+		return digitClass
+	case 's':
+		return spaceClass
 	case 'W':
-		in = func(r rune) bool {
-			return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc) || r == 0x200c || r == 0x200d
-		}
+		return formatClass() + noWordClass
+	case 'D':
+		return noDigitClass
 	case 'S':
-		in = func(r rune) bool { return r >= '\t' && r <= '\r' || r == 0x85 || unicode.Is(unicode.Z, r) }
+		return noSpaceClass
+	default:
+		return escape
 	}
+}
+
+// formatClass is the format characters without the two that belong to words.
+func formatClass() string {
 	var out strings.Builder
-	start := rune(-1)
-	for r := rune(0); r <= unicode.MaxRune+1; r++ {
-		if r <= unicode.MaxRune && !in(r) {
-			if start < 0 {
-				start = r
+	add := func(from, to, stride rune) {
+		for r := from; r <= to; r += stride {
+			if r != 0x200c && r != 0x200d {
+				fmt.Fprintf(&out, `\x{%x}`, r)
 			}
-			continue
 		}
-		if start >= 0 {
-			fmt.Fprintf(&out, `\x{%x}-\x{%x}`, start, r-1)
-			start = -1
-		}
+	}
+	for _, r := range unicode.Cf.R16 {
+		add(rune(r.Lo), rune(r.Hi), rune(r.Stride))
+	}
+	for _, r := range unicode.Cf.R32 {
+		add(rune(r.Lo), rune(r.Hi), rune(r.Stride))
 	}
 	return out.String()
 }

@@ -3,6 +3,7 @@ package graph
 import (
 	"errors"
 	"iter"
+	"strconv"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -15,11 +16,13 @@ type Query struct {
 	nodeType      pb.NodeType
 	after, before *int64
 	filters       []filter
+	// most is how many rows one call may read, MaxScanRows but in tests.
+	most int
 }
 
 // NewQuery checks the selection of a request; paging is the caller's.
 func NewQuery(req *pb.QueryRequest) (*Query, error) {
-	q := &Query{nodeType: req.GetNodeType()}
+	q := &Query{nodeType: req.GetNodeType(), most: MaxScanRows}
 	if req.SessionId != nil {
 		id, err := CheckSessionID("session_id", req.GetSessionId())
 		if err != nil {
@@ -42,7 +45,7 @@ func NewQuery(req *pb.QueryRequest) (*Query, error) {
 }
 
 // Sessions selects all sessions.
-func Sessions() *Query { return &Query{nodeType: session} }
+func Sessions() *Query { return &Query{nodeType: session, most: MaxScanRows} }
 
 func bound(field string, t *timestamppb.Timestamp) (*int64, error) {
 	if err := checkTime(field, t); err != nil || unset(t) {
@@ -85,12 +88,15 @@ func (q *Query) Page(v View, p Paging) (Page, error) {
 		skip = 0
 	}
 	err := q.Each(v, p.From, skip, p.Limit+1, func(m Match) (bool, error) {
+		if len(page.Nodes) == p.Limit {
+			return false, nil
+		}
 		n, err := m.Node()
 		if err != nil {
 			return false, err
 		}
 		size := len(m.rec.Wire) + wireOverhead
-		if len(page.Nodes) == p.Limit || (p.MaxBytes > 0 && len(page.Nodes) > 0 && bytes+size > p.MaxBytes) {
+		if p.MaxBytes > 0 && len(page.Nodes) > 0 && bytes+size > p.MaxBytes {
 			return false, nil
 		}
 		bytes += size
@@ -166,7 +172,7 @@ func (q *Query) Each(v View, from *Place, skip, most int, visit func(Match) (boo
 		return err
 	}
 	walk.From = from
-	for m, err := range q.matches(v, walk) {
+	for m, err := range q.matches(v, walk, nil) {
 		if err != nil {
 			return err
 		}
@@ -216,23 +222,27 @@ func (q *Query) sessionAt(v View) (Position, error) {
 	return rec.Position, nil
 }
 
-// matches filters a walk. Only what the index does not tell is read from the rows.
-func (q *Query) matches(v View, w Walk) iter.Seq2[Match, error] {
+// look is how many entries are passed between two looks at the clock.
+const look = 1024
+
+// matches filters a walk. Only what the index does not tell is read from the rows. expired, when not nil, ends it like a
+// budget that is used up.
+func (q *Query) matches(v View, w Walk, expired func() bool) iter.Seq2[Match, error] {
 	filters := q.filters
 	if w.Attribute != nil {
 		filters = filters[1:]
 	}
 	return func(yield func(Match, error) bool) {
-		read := 0
+		passed := 0
 		for e, err := range v.Walk(w) {
 			m := Match{Entry: e, view: v}
-			if err == nil && len(filters) > 0 {
-				if read++; read > MaxScanRows {
-					err = &Error{Kind: Exhausted, Reason: ReasonBudget, Message: "the filters would read more than 1,000,000 " +
-						"records in one call: narrow the query by session, type, time or an indexed filter, or page through it"}
-				} else {
-					err = m.load()
-				}
+			passed++
+			switch {
+			case err != nil:
+			case len(filters) > 0 && passed > q.most, expired != nil && passed%look == 0 && expired():
+				err = q.spent()
+			case len(filters) > 0:
+				err = m.load()
 			}
 			if err != nil {
 				yield(m, err)
@@ -243,6 +253,11 @@ func (q *Query) matches(v View, w Walk) iter.Seq2[Match, error] {
 			}
 		}
 	}
+}
+
+func (q *Query) spent() error {
+	return &Error{Kind: Exhausted, Reason: ReasonBudget, Message: "the filters would read more than " + strconv.Itoa(q.most) +
+		" records in one call: narrow the query by session, type, time or an indexed filter"}
 }
 
 func all(filters []filter, n *pb.Node) bool {
@@ -265,21 +280,17 @@ func (q *Query) count(v View, expired func() bool) (n int64, lowerBound bool, er
 		n, err = v.CountNodes(w.Session, q.nodeType)
 		return n, false, err
 	}
-	const look = 1024 // matches between two looks at the clock
-	for _, err := range q.matches(v, w) {
-		var refusal *Error
-		if errors.As(err, &refusal) {
+	for _, err := range q.matches(v, w, expired) {
+		if errors.Is(err, Exhausted) {
 			return n, true, nil
 		}
 		if err != nil {
 			return n, false, err
 		}
-		if n == MaxScanRows {
+		if n == int64(q.most) {
 			return n, true, nil
 		}
-		if n++; n%look == 0 && expired != nil && expired() {
-			return n, true, nil
-		}
+		n++
 	}
 	return n, false, nil
 }

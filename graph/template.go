@@ -186,28 +186,32 @@ func (c *Change) createTemplate(n *pb.Node, t *pb.TemplateNode) (end, error) {
 		return end{}, err
 	}
 	if depth+1 > MaxInheritanceDepth {
-		return end{}, precondition("INHERITANCE_DEPTH", "template", parentID, "Template %s is %d deep, at most %d", parentID, depth, MaxInheritanceDepth)
+		return end{}, precondition("INHERITANCE_DEPTH", "template", parentID, "Template %s has %d ancestors already, at most %d are kept", parentID, depth, MaxInheritanceDepth)
 	}
 	made := c.put(n, 0)
+	// The depth is told, not kept: the chain itself says how long it is.
 	c.auto(made, parent, inherits, map[string]string{depthKey: strconv.Itoa(depth + 1)})
 	return made, nil
 }
 
-// depth is how many ancestors a template has.
-func (c *Change) depth(t end) (int, error) {
-	_, e, err := c.ownEdge(EdgeWalk{Node: t.rec.Position, Type: inherits})
-	if err != nil || e == nil {
-		return 0, err
-	}
-	depth, err := strconv.Atoi(e.Properties[depthKey])
-	if err != nil {
-		return 0, damagedf("edge %s: %s: %v", e.Id, depthKey, err)
+// depth is how many ancestors a template has. It stops counting at the bound, so that a circle, which only an import can
+// make, ends.
+func (c *Change) depth(t end) (depth int, err error) {
+	for at := t.rec.Position; depth <= MaxInheritanceDepth; depth++ {
+		up, _, err := c.ownEdge(EdgeWalk{Node: at, Type: inherits})
+		if err != nil || up.Position == 0 {
+			return depth, err
+		}
+		at = up.To
 	}
 	return depth, nil
 }
 
 // Instantiate makes the prompt that was rendered from a template at a revision, with its edges, and counts the use.
 func (c *Change) Instantiate(templateID string, revision uint64, p *pb.Node, bindings string) (*pb.Node, error) {
+	if p.GetPrompt() == nil {
+		return nil, invalid("prompt", "is required")
+	}
 	t, err := c.parent("template_id", "Template", template, templateID)
 	if err != nil {
 		return nil, err
@@ -225,7 +229,9 @@ func (c *Change) Instantiate(templateID string, revision uint64, p *pb.Node, bin
 		"variable_bindings":  bindings,
 		"instantiation_time": time.Unix(0, c.Instant).UTC().Format(time.RFC3339Nano),
 	})
-	t.node.GetTemplate().UsageCount++
+	if used := &t.node.GetTemplate().UsageCount; *used < math.MaxInt64 {
+		*used++
+	}
 	t.node.Revision = 0
 	// The count is not the content: the template's revision stays, so that renderings in flight stay good.
 	c.Tx.ReplaceNode(t.rec, t.rec.Modified, t.node)
