@@ -31,13 +31,13 @@ const (
 // CreateBolt makes the two files of a new node in the folder, which must exist. Files that hold entries or a vote
 // already are never touched: that is an error of the kind fs.ErrExist. Empty ones, left by a first start that was cut
 // short, are used.
-func CreateBolt(folder string, onDamage func(error)) (*Logs, *Stable, error) {
+func CreateBolt(folder string, onFault func(error)) (*Logs, *Stable, error) {
 	for _, name := range []string{StableFile, FirstLog} {
 		if err := refuseUsed(filepath.Join(folder, name)); err != nil {
 			return nil, nil, err
 		}
 	}
-	logs, stable, err := openBoth(folder, onDamage)
+	logs, stable, err := openBoth(folder, onFault)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -50,7 +50,7 @@ func CreateBolt(folder string, onDamage func(error)) (*Logs, *Stable, error) {
 // OpenBolt opens the two files of a node that has run before. A file that is not there, or empty, is an error of the
 // kind fs.ErrNotExist: starting again without the vote or the log could take back what was promised to others. A file
 // that bbolt would not read, or would read as of an earlier transaction, is an error of the kind [ErrDamaged].
-func OpenBolt(folder string, onDamage func(error)) (*Logs, *Stable, error) {
+func OpenBolt(folder string, onFault func(error)) (*Logs, *Stable, error) {
 	for _, name := range []string{StableFile, FirstLog} {
 		path := filepath.Join(folder, name)
 		info, err := os.Stat(path)
@@ -61,10 +61,10 @@ func OpenBolt(folder string, onDamage func(error)) (*Logs, *Stable, error) {
 			return nil, nil, fmt.Errorf("raft file %s is empty: %w", path, fs.ErrNotExist)
 		}
 	}
-	return openBoth(folder, onDamage)
+	return openBoth(folder, onFault)
 }
 
-func openBoth(folder string, onDamage func(error)) (*Logs, *Stable, error) {
+func openBoth(folder string, onFault func(error)) (*Logs, *Stable, error) {
 	logPath, stablePath := filepath.Join(folder, FirstLog), filepath.Join(folder, StableFile)
 	log, err := openFile(logPath)
 	if err != nil {
@@ -74,8 +74,8 @@ func openBoth(folder string, onDamage func(error)) (*Logs, *Stable, error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, log.Close())
 	}
-	return NewLogs(log, Options{File: logPath, OnDamage: onDamage}),
-		NewStable(stable, Options{File: stablePath, OnDamage: onDamage}), nil
+	return NewLogs(log, Options{File: logPath, OnFault: onFault}),
+		NewStable(stable, Options{File: stablePath, OnFault: onFault}), nil
 }
 
 func openFile(path string) (store *raftboltdb.BoltStore, err error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/hashicorp/raft"
 )
@@ -22,8 +23,10 @@ var _ raft.LogStore = (*Logs)(nil)
 type Options struct {
 	// File names the store in errors.
 	File string
-	// OnDamage hears of every damaged value that a read met, once per read. It may be nil and must not block.
-	OnDamage func(error)
+	// OnFault hears of what a node does not survive: a damaged value that a read met, a write that failed for another
+	// reason than a full disk (what the disk has of it is unknown, so it is not tried again). It may be nil and must not
+	// block.
+	OnFault func(error)
 }
 
 // Logs is a raft.LogStore that seals Data and Extensions of every entry and verifies them when they are read. Index,
@@ -95,7 +98,7 @@ func (l *Logs) StoreLogs(logs []*raft.Log) error {
 		bytes += uint64(len(s.Data) + len(s.Extensions))
 	}
 	if err := l.guard.run("store logs", func() error { return l.inner.StoreLogs(sealed) }); err != nil {
-		return l.named("store logs", err)
+		return l.options.wrote(l.named("store logs", err))
 	}
 	l.appended.Add(bytes)
 	return nil
@@ -103,7 +106,8 @@ func (l *Logs) StoreLogs(logs []*raft.Log) error {
 
 // DeleteRange removes the entries from low to high, both included.
 func (l *Logs) DeleteRange(low, high uint64) error {
-	return l.named("delete range", l.guard.run("delete range", func() error { return l.inner.DeleteRange(low, high) }))
+	err := l.guard.run("delete range", func() error { return l.inner.DeleteRange(low, high) })
+	return l.options.wrote(l.named("delete range", err))
 }
 
 // AppendedBytes is how many bytes of sealed values were stored since the store was opened. It only grows; who wants
@@ -148,11 +152,21 @@ func (l *Logs) Verify(snapshotIndex uint64) (count int, err error) {
 // Close closes the inner store.
 func (l *Logs) Close() error { return closeInner(&l.guard, l.inner) }
 
-func (l *Logs) report(err error) error {
-	if l.options.OnDamage != nil {
-		l.options.OnDamage(err)
+func (l *Logs) report(err error) error { return l.options.report(err) }
+
+func (o Options) report(err error) error {
+	if o.OnFault != nil {
+		o.OnFault(err)
 	}
 	return err
+}
+
+// wrote passes on the error of a write, and reports it unless the disk is just full: that append failed whole.
+func (o Options) wrote(err error) error {
+	if err == nil || errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	return o.report(err)
 }
 
 func (l *Logs) named(what string, err error) error {

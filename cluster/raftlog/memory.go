@@ -7,8 +7,8 @@ const MemoryFile = "memory"
 
 // NewMemory returns a log and a stable store that live as long as the process. What they hold is sealed and verified
 // just as on disk.
-func NewMemory(onDamage func(error)) (*Logs, *Stable) {
-	o := Options{File: MemoryFile, OnDamage: onDamage}
+func NewMemory(onFault func(error)) (*Logs, *Stable) {
+	o := Options{File: MemoryFile, OnFault: onFault}
 	inner := raft.NewInmemStore()
 	return NewLogs(inner, o), NewStable(inner, o)
 }

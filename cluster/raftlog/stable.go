@@ -39,9 +39,9 @@ func (s *Stable) Set(key, value []byte) error {
 	what := fmt.Sprintf("set key %q", key)
 	err = s.guard.run(what, func() error { return s.inner.Set(key, sealed) })
 	if err != nil && !errors.Is(err, ErrDamaged) {
-		return fmt.Errorf("%s: %s: %w", s.options.File, what, err)
+		err = fmt.Errorf("%s: %s: %w", s.options.File, what, err)
 	}
-	return err
+	return s.options.wrote(err)
 }
 
 // Get returns the value of the key, [ErrKeyNotFound] when it was never set, an error of the kind [ErrDamaged] or
@@ -88,12 +88,7 @@ func (s *Stable) GetUint64(key []byte) (uint64, error) {
 // Close closes the inner store.
 func (s *Stable) Close() error { return closeInner(&s.guard, s.inner) }
 
-func (s *Stable) report(err error) error {
-	if s.options.OnDamage != nil {
-		s.options.OnDamage(err)
-	}
-	return err
-}
+func (s *Stable) report(err error) error { return s.options.report(err) }
 
 func keyPlace(key []byte) Place {
 	h := fnv.New64a()

@@ -3,6 +3,7 @@ package raftlog
 import (
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +98,35 @@ func (*brokenStore) Get([]byte) ([]byte, error)           { return nil, errBroke
 func (*brokenStore) Close() error                         { return errBroken }
 func (*brokenStore) LastIndex() (uint64, error)           { panic("assertion failed") }
 func (*brokenStore) GetUint64(key []byte) (uint64, error) { return 0, errBroken }
+
+func TestFullDiskIsNoFaultAndOtherFailedWritesAre(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		faults int
+	}{{syscall.ENOSPC, 0}, {syscall.EIO, 2}} {
+		faults := 0
+		o := Options{File: "f", OnFault: func(error) { faults++ }}
+		inner := &failingStore{err: c.err}
+		if err := NewLogs(inner, o).StoreLog(entry(1, 1, "x")); !errors.Is(err, c.err) {
+			t.Errorf("append: got %v, want %v", err, c.err)
+		}
+		if err := NewStable(inner, o).Set([]byte("k"), nil); !errors.Is(err, c.err) {
+			t.Errorf("vote: got %v, want %v", err, c.err)
+		}
+		if faults != c.faults {
+			t.Errorf("%v: got %d faults, want %d", c.err, faults, c.faults)
+		}
+	}
+}
+
+// failingStore fails its writes with one error.
+type failingStore struct {
+	raft.InmemStore
+	err error
+}
+
+func (s *failingStore) StoreLogs([]*raft.Log) error { return s.err }
+func (s *failingStore) Set([]byte, []byte) error    { return s.err }
 
 func TestErrorsOfTheInnerStoreNameTheFile(t *testing.T) {
 	o := Options{File: "the file"}
