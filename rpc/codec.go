@@ -1,0 +1,121 @@
+package rpc
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+	protobuf "google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+)
+
+// codec is gRPC's own for protobuf, but for what a caller sent that does not decode: gRPC would answer INTERNAL, so the fault
+// is kept beside the message, for the first interceptor to answer INVALID_ARGUMENT (D23). Unknown fields are dropped.
+type codec struct{ encoding.CodecV2 }
+
+func newCodec() codec { return codec{encoding.GetCodecV2(proto.Name)} }
+
+// faultField is where a message that did not decode keeps the fault: in a field that it cannot have, as unknown fields
+// never survive decoding.
+const faultField protowire.Number = 1<<29 - 1
+
+// Unmarshal never fails for a protobuf message.
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	m, ok := v.(protobuf.Message)
+	if !ok {
+		return c.CodecV2.Unmarshal(data, v)
+	}
+	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	defer buf.Free()
+	err := protobuf.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(buf.ReadOnlyData(), m)
+	if err == nil {
+		return nil
+	}
+	field, what := findFault(buf.ReadOnlyData(), m.ProtoReflect().Descriptor(), "")
+	if what == "" {
+		what = "is malformed"
+	}
+	protobuf.Reset(m)
+	b := protowire.AppendTag(nil, faultField, protowire.BytesType)
+	m.ProtoReflect().SetUnknown(protowire.AppendString(b, field+"\x00"+what))
+	return nil
+}
+
+// decodeFault is the refusal of a message that did not decode, nil for one that did.
+func decodeFault(v any) error {
+	m, ok := v.(protobuf.Message)
+	if !ok || len(m.ProtoReflect().GetUnknown()) == 0 {
+		return nil
+	}
+	unknown := m.ProtoReflect().GetUnknown()
+	number, _, n := protowire.ConsumeTag(unknown)
+	if n < 0 || number != faultField {
+		return nil
+	}
+	text, _ := protowire.ConsumeString(unknown[n:])
+	field, what, _ := strings.Cut(text, "\x00")
+	if field == "" {
+		return &graph.Error{Kind: graph.Invalid, Message: "the request is not a valid protobuf message: it " + what}
+	}
+	return graph.Invalidf(field, "%s", what)
+}
+
+// maxFaultDepth bounds the search for a fault; deeper than this no message of ours nests.
+const maxFaultDepth = 16
+
+// findFault names the first field of a message that does not decode and what is wrong with it; both are empty when it
+// finds none.
+func findFault(b []byte, d protoreflect.MessageDescriptor, path string) (field, what string) {
+	const malformed = "is malformed"
+	if strings.Count(path, ".") > maxFaultDepth {
+		return path, malformed
+	}
+	for len(b) > 0 {
+		number, wire, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return path, malformed
+		}
+		b = b[n:]
+		f := d.Fields().ByNumber(number)
+		at := path
+		if f != nil {
+			at = join(path, f, d)
+		}
+		n = protowire.ConsumeFieldValue(number, wire, b)
+		if n < 0 {
+			return at, "is cut off or malformed"
+		}
+		value := b[:n]
+		b = b[n:]
+		if f == nil || wire != protowire.BytesType {
+			continue
+		}
+		body, _ := protowire.ConsumeBytes(value)
+		switch {
+		case f.Kind() == protoreflect.StringKind && !utf8.Valid(body):
+			return at, "is not valid UTF-8"
+		case f.Message() != nil:
+			if field, what := findFault(body, f.Message(), at); what != "" {
+				return field, what
+			}
+		}
+	}
+	return "", ""
+}
+
+// join appends a field to a path. The key and value of a map entry are named by their map alone.
+func join(path string, f protoreflect.FieldDescriptor, d protoreflect.MessageDescriptor) string {
+	switch {
+	case d.IsMapEntry():
+		return path
+	case path == "":
+		return string(f.Name())
+	default:
+		return path + "." + string(f.Name())
+	}
+}

@@ -1,0 +1,61 @@
+package rpc
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Config is what an operator may set. Start from DefaultConfig.
+type Config struct {
+	// Version of the program, for Health and the metrics port.
+	Version string
+	// MaxConnections bounds open connections; more wait to be accepted.
+	MaxConnections int
+	// RequestTimeout is the deadline of unary calls whose caller set none, and of the first read of a stream.
+	RequestTimeout time.Duration
+	// StallTimeout is how long a reader of StreamQuery or Export may leave a message unread before it is cut off: they hold
+	// a snapshot meanwhile.
+	StallTimeout time.Duration
+	// Reflection and Health offer server reflection and grpc.health.v1.
+	Reflection, Health bool
+	// Logger hears of panics and of damage; nil for none.
+	Logger hclog.Logger
+}
+
+// Defaults of Config.
+const (
+	DefaultMaxConnections = 10_000
+	DefaultRequestTimeout = 30 * time.Second
+	DefaultStallTimeout   = time.Minute
+)
+
+// DefaultConfig is the configuration of a server about which nobody has said anything.
+func DefaultConfig() Config {
+	return Config{
+		Version: "dev", MaxConnections: DefaultMaxConnections, RequestTimeout: DefaultRequestTimeout,
+		StallTimeout: DefaultStallTimeout, Reflection: true, Health: true,
+	}
+}
+
+// Validate reports every problem at once.
+func (c Config) Validate() error {
+	var problems []error
+	if c.Version == "" {
+		problems = append(problems, errors.New("version is empty"))
+	}
+	if c.MaxConnections < 1 {
+		problems = append(problems, fmt.Errorf("max connections is %d, at least 1", c.MaxConnections))
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"request timeout", c.RequestTimeout}, {"stall timeout", c.StallTimeout}} {
+		if d.value < time.Millisecond {
+			problems = append(problems, fmt.Errorf("%s is %v, at least 1ms", d.name, d.value))
+		}
+	}
+	return errors.Join(problems...)
+}

@@ -1,0 +1,248 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm/store"
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
+	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
+)
+
+// What a follower reads from one snapshot before it lets go of it. Nothing is queued for a slow one: it reads on from the
+// store, later.
+const (
+	maxChunkEvents = 512
+	maxChunkBytes  = 1 << 20
+)
+
+// StreamEvents streams events of the caller's tenant in their one order.
+func (s *Server) StreamEvents(req *pb.StreamEventsRequest, stream grpc.ServerStreamingServer[pb.Event]) error {
+	ctx := stream.Context()
+	if err := checkEventTypes(req.GetEventTypes()); err != nil {
+		return err
+	}
+	f := &follower{server: s, tenant: tenantOf(ctx), types: req.GetEventTypes()}
+	f.send = func(_ *logpb.StoredEvent, e *pb.Event) (bool, error) { return false, stream.Send(e) }
+	session := ""
+	if req.SessionId != nil {
+		id, err := graph.CheckSessionID("session_id", req.GetSessionId())
+		if err != nil {
+			return err
+		}
+		session = id
+	}
+	if err := f.start(ctx, stream, session, req.GetAfterEventId(), req.GetFromBeginning()); err != nil {
+		return err
+	}
+	return f.follow(ctx)
+}
+
+// SubscribeToSession streams the events of a session until it is deleted.
+func (s *Server) SubscribeToSession(req *pb.SubscribeRequest, stream grpc.ServerStreamingServer[pb.SessionEvent]) error {
+	ctx := stream.Context()
+	id, err := graph.CheckSessionID("session_id", req.GetSessionId())
+	if err != nil {
+		return err
+	}
+	f := &follower{server: s, tenant: tenantOf(ctx)}
+	f.send = func(stored *logpb.StoredEvent, e *pb.Event) (bool, error) {
+		last := stored.Type == pb.EventType_EVENT_TYPE_SESSION_CLOSED && stored.Reason == "deleted"
+		return last, stream.Send(&pb.SessionEvent{Event: e, SessionId: id})
+	}
+	if err := f.start(ctx, stream, id, req.GetAfterEventId(), req.GetFromBeginning()); err != nil {
+		return err
+	}
+	return f.follow(ctx)
+}
+
+func checkEventTypes(types []pb.EventType) error {
+	if err := atMost("event_types", len(types), graph.MaxEventTypesInFilter); err != nil {
+		return err
+	}
+	for i, t := range types {
+		if _, known := pb.EventType_name[int32(t)]; !known || t == pb.EventType_EVENT_TYPE_UNSPECIFIED {
+			return graph.Invalidf(at("event_types", i), "%v is no type of event", t)
+		}
+	}
+	return nil
+}
+
+// A follower sends the events after a place to one caller.
+type follower struct {
+	server *Server
+	tenant graph.Tenant
+	// session restricts to the events of one, 0 to none.
+	session graph.Position
+	types   []pb.EventType // empty for all
+	// after is the place up to which all was sent.
+	after store.EventKey
+	// send passes an event on; last says that nothing comes after it.
+	send func(stored *logpb.StoredEvent, e *pb.Event) (last bool, err error)
+}
+
+// start finds the place to begin at, and sends the headers.
+func (f *follower) start(ctx context.Context, stream grpc.ServerStream, session, afterID string, fromBeginning bool) error {
+	if afterID != "" && fromBeginning {
+		return graph.Invalidf("from_beginning", "excludes "+afterField)
+	}
+	st, err := f.server.readFirst(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	created := store.EventKey{}
+	if session != "" {
+		_, rec, err := sessionOf(st.view, session)
+		if err != nil {
+			return err
+		}
+		f.session, created = rec.Position, store.EventKey{Revision: rec.Created, Ordinal: rec.Ordinal}
+	}
+	sys := st.System()
+	switch {
+	case afterID != "":
+		if f.after, err = parseEventID(afterID, sys.Lineage); err != nil {
+			return err
+		}
+		if f.after.Revision > st.revision {
+			return noSuchEventYet(afterID, st.revision)
+		}
+	case fromBeginning:
+		if session != "" {
+			f.after = before(created)
+		}
+		if f.after.Less(sys.Trimmed) {
+			f.after = sys.Trimmed
+		}
+	default:
+		f.after = endOf(st.revision)
+	}
+	if err := f.retained(st.Snapshot); err != nil {
+		return err
+	}
+	return sendHeaders(stream, st.Snapshot, f.tenant)
+}
+
+// sendHeaders sends the headers of an event stream at once: a caller that has them misses nothing from there on.
+func sendHeaders(stream grpc.ServerStream, snap *store.Snapshot, t graph.Tenant) error {
+	last := ""
+	key, ok, err := snap.LastEvent(t)
+	if err != nil {
+		return err
+	}
+	if ok {
+		last = eventID(snap.System().Lineage, key)
+	}
+	more := metadata.Pairs(headerLastEvent, last)
+	if st, ok := innermost(stream).(*serverStream); ok {
+		return st.open(more)
+	}
+	return stream.SendHeader(more)
+}
+
+// innermost is the stream under the typed one of a generated handler.
+func innermost(stream grpc.ServerStream) grpc.ServerStream {
+	switch typed := stream.(type) {
+	case *grpc.GenericServerStream[pb.StreamEventsRequest, pb.Event]:
+		return typed.ServerStream
+	case *grpc.GenericServerStream[pb.SubscribeRequest, pb.SessionEvent]:
+		return typed.ServerStream
+	default:
+		return stream
+	}
+}
+
+// retained refuses to go on when events after the follower's place were trimmed.
+func (f *follower) retained(snap *store.Snapshot) error {
+	if !f.after.Less(snap.System().Trimmed) {
+		return nil
+	}
+	oldest, ok, err := snap.FirstEvent(f.tenant)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return trimmedEvents("")
+	}
+	return trimmedEvents(eventID(snap.System().Lineage, oldest))
+}
+
+// follow sends events as they come, until the last one or until the stream ends.
+func (f *follower) follow(ctx context.Context) error {
+	for {
+		changed := f.server.machine.Changed()
+		chunk, more, err := f.chunk()
+		if err != nil {
+			return err
+		}
+		for _, e := range chunk {
+			if last, err := f.send(e.stored, e.event); last || err != nil {
+				return err
+			}
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+type readEvent struct {
+	stored *logpb.StoredEvent
+	event  *pb.Event
+}
+
+// chunk reads the next events from the present state, and moves the follower past them; more says that there are others.
+func (f *follower) chunk() (events []readEvent, more bool, err error) {
+	snap := f.server.machine.Store().Snapshot()
+	defer snap.Close()
+	if err := snap.Err(); err != nil {
+		return nil, false, err
+	}
+	if err := f.retained(snap); err != nil {
+		return nil, false, err
+	}
+	lineage, size := snap.System().Lineage, 0
+	for row, err := range snap.Events(f.tenant, f.after, f.session) {
+		if err != nil {
+			return nil, false, err
+		}
+		if len(events) == maxChunkEvents || size > maxChunkBytes {
+			return events, true, nil
+		}
+		f.after = row.Key
+		if len(f.types) > 0 && !slices.Contains(f.types, row.Type) {
+			continue
+		}
+		stored := &logpb.StoredEvent{}
+		if err := proto.Unmarshal(row.Body, stored); err != nil {
+			return nil, false, fmt.Errorf("event %s: %w", eventID(lineage, row.Key), err)
+		}
+		size += len(row.Body)
+		events = append(events, readEvent{stored, render(lineage, row.Key, stored)})
+	}
+	if end := endOf(fsm.Revision(snap.System())); f.after.Less(end) {
+		f.after = end
+	}
+	return events, false, nil
+}
+
+// render is a stored event as callers see it.
+func render(lineage uint32, k store.EventKey, e *logpb.StoredEvent) *pb.Event {
+	return &pb.Event{
+		Id: eventID(lineage, k), Type: e.Type, Timestamp: graph.Timestamp(e.Instant), Payload: graph.EventPayload(e),
+		Revision: uint64(k.Revision), Chain: e.Chain,
+	}
+}

@@ -1,0 +1,212 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+)
+
+// ownServices begins the names of the calls that metrics count: health checks and reflection are not load.
+const ownServices = "/llm.memory.graph.v1."
+
+// unary is what is the same for all unary calls.
+func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	start := time.Now()
+	if _, set := ctx.Deadline(); !set {
+		limited, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
+		defer cancel()
+		ctx = limited
+	}
+	c, err := newCall(ctx, info.FullMethod)
+	var reply any
+	if err == nil {
+		ctx = context.WithValue(ctx, callKey{}, c)
+		reply, err = s.serve(ctx, req, handler)
+	}
+	err = s.answer(ctx, c, err)
+	s.finished(info.FullMethod, c, err, start)
+	if header := grpc.SetHeader(ctx, s.headers(c)); header != nil {
+		s.logger.Debug("reply headers not sent", "method", c.method, "error", header)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
+// serve runs a handler unless its request did not decode or its time is up. A panic becomes an error.
+func (s *Server) serve(ctx context.Context, req any, handler grpc.UnaryHandler) (reply any, err error) {
+	if err := decodeFault(req); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	defer s.recovered(callOf(ctx), &err)
+	return handler(ctx, req)
+}
+
+// recovered turns a panic into an error and logs where it came from. For use in defer.
+func (s *Server) recovered(c *call, err *error) {
+	if p := recover(); p != nil {
+		s.logger.Error("panic in a call", "method", c.method, "panic", p, "stack", string(debug.Stack()))
+		*err = fmt.Errorf("%s: %w: %v", c.method, errPanic, p)
+	}
+}
+
+// answer is the error as the caller gets it.
+func (s *Server) answer(ctx context.Context, c *call, err error) error {
+	st, damaged := asStatus(ended(ctx, err))
+	if damaged {
+		s.logger.Error("the store cannot be read", "method", c.method, "error", err)
+	}
+	return st
+}
+
+// ended replaces the error of a context by why it ended.
+func ended(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (s *Server) finished(fullMethod string, c *call, err error, start time.Time) {
+	if strings.HasPrefix(fullMethod, ownServices) {
+		s.metrics.Finished(c.method, codeName(err), time.Since(start))
+	}
+}
+
+// headers are those of every reply. A reply that read nothing tells the revision of this node.
+func (s *Server) headers(c *call) metadata.MD {
+	sys := s.machine.Store().System()
+	revision := graph.Revision(c.revision.Load())
+	if revision == 0 {
+		revision = fsm.Revision(sys)
+	}
+	return metadata.Pairs(headerRevision, formatRevision(revision), headerLineage, formatLineage(sys.Lineage))
+}
+
+func formatRevision(r graph.Revision) string { return strconv.FormatUint(uint64(r), 10) }
+
+func formatLineage(l uint32) string { return fmt.Sprintf("%08x", l) }
+
+// stream is what is the same for all streaming calls.
+func (s *Server) stream(srv any, inner grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	start := time.Now()
+	ctx, cancel := context.WithCancelCause(inner.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(s.stop, func() { cancel(errStopping) })()
+	c, err := newCall(ctx, info.FullMethod)
+	ctx = context.WithValue(ctx, callKey{}, c)
+	st := &serverStream{ServerStream: inner, ctx: ctx, server: s, call: c, cancel: cancel}
+	own := strings.HasPrefix(info.FullMethod, ownServices)
+	if own {
+		s.metrics.Streams(1)
+		defer s.metrics.Streams(-1)
+	}
+	if err == nil {
+		err = s.run(st, srv, handler)
+	}
+	err = s.answer(ctx, c, err)
+	s.finished(info.FullMethod, c, err, start)
+	if !st.opened.Load() {
+		if header := inner.SetHeader(s.headers(c)); header != nil {
+			s.logger.Debug("reply headers not sent", "method", c.method, "error", header)
+		}
+	}
+	return err
+}
+
+// lastWords is how long a handler may take to end once its stream has: to say where an import stands, or a health watch
+// that it ends.
+const lastWords = time.Second
+
+// run runs the handler of a stream. One that waits for its peer, to send or to read, is left behind when the stream ends:
+// it returns once gRPC has closed the stream, and Shutdown waits for it.
+func (s *Server) run(st *serverStream, srv any, handler grpc.StreamHandler) error {
+	done := make(chan error, 1)
+	s.streams.Add(1)
+	go func() {
+		defer s.streams.Done()
+		var err error
+		defer func() { done <- err }()
+		defer s.recovered(st.call, &err)
+		err = handler(srv, st)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-st.ctx.Done():
+	}
+	patience := time.NewTimer(lastWords)
+	defer patience.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-patience.C:
+		return context.Cause(st.ctx)
+	}
+}
+
+// serverStream sends the headers of every reply with the first message, checks what it receives, and ends with the server.
+type serverStream struct {
+	grpc.ServerStream
+	ctx    context.Context
+	server *Server
+	call   *call
+	cancel context.CancelCauseFunc
+	opened atomic.Bool
+}
+
+func (st *serverStream) Context() context.Context { return st.ctx }
+
+// open sends the headers, with more than those of every reply.
+func (st *serverStream) open(more metadata.MD) error {
+	if !st.opened.CompareAndSwap(false, true) {
+		return nil
+	}
+	return st.ServerStream.SendHeader(metadata.Join(st.server.headers(st.call), more))
+}
+
+// SendMsg gives up on a reader that holds a snapshot and leaves a message unread for too long.
+func (st *serverStream) SendMsg(m any) error {
+	if err := st.open(nil); err != nil {
+		return err
+	}
+	if st.call.holdsSnapshot() {
+		guard := time.AfterFunc(st.server.cfg.StallTimeout, func() { st.cancel(errStalled) })
+		defer guard.Stop()
+	}
+	return st.ServerStream.SendMsg(m)
+}
+
+// RecvMsg refuses what did not decode. It does not wait longer than the stream lives; m is not to be used after an error.
+func (st *serverStream) RecvMsg(m any) error {
+	received := make(chan error, 1)
+	st.server.streams.Add(1)
+	go func() {
+		defer st.server.streams.Done()
+		received <- st.ServerStream.RecvMsg(m)
+	}()
+	select {
+	case err := <-received:
+		if err != nil {
+			return err
+		}
+		return decodeFault(m)
+	case <-st.ctx.Done():
+		return context.Cause(st.ctx)
+	}
+}

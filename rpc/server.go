@@ -1,0 +1,180 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1/graphgrpc"
+	"github.com/globalbusinessadvisors/llm-memory-graph/rpc/telemetry"
+)
+
+// Bounds of the transport.
+const (
+	maxConcurrentStreams = 250
+	maxHeaderListBytes   = 16 << 10
+	handshakeTimeout     = 10 * time.Second
+	// Clients may ping this often, also without a call: what a proxy in between needs to keep its connections.
+	minPingInterval = 10 * time.Second
+	// A connection that is silent for this long is probed, and closed when it does not answer.
+	pingAfter   = time.Minute
+	pingTimeout = 20 * time.Second
+)
+
+// compression names what requests may be compressed with besides nothing. Their size is bounded after decompression.
+const compression = gzip.Name
+
+// Server answers the API on one listener.
+type Server struct {
+	graphgrpc.UnimplementedMemoryGraphServiceServer
+
+	cfg     Config
+	log     Log
+	machine *fsm.Machine
+	metrics *telemetry.Metrics
+	logger  hclog.Logger
+	grpc    *grpc.Server
+	started time.Time
+
+	// stop is cancelled when the server begins to go down: streams end then.
+	stop    context.Context
+	halt    context.CancelFunc
+	streams sync.WaitGroup
+}
+
+// New makes a server that writes through log and reads from machine, which must be what log applies to. Close frees it.
+func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("rpc configuration: %w", err)
+	}
+	s := &Server{cfg: cfg, log: log, machine: machine, logger: cfg.Logger, started: time.Now()}
+	if s.logger == nil {
+		s.logger = hclog.NewNullLogger()
+	}
+	s.metrics = telemetry.New(telemetry.Options{Methods: methods(), Counts: s.counts})
+	s.stop, s.halt = context.WithCancel(context.Background())
+	s.grpc = grpc.NewServer(
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.MaxRecvMsgSize(graph.MaxRequestBytes),
+		grpc.MaxConcurrentStreams(maxConcurrentStreams),
+		grpc.MaxHeaderListSize(maxHeaderListBytes),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.WaitForHandlers(true),
+		grpc.UnaryInterceptor(s.unary),
+		grpc.StreamInterceptor(s.stream),
+	)
+	graphgrpc.RegisterMemoryGraphServiceServer(s.grpc, s)
+	graphgrpc.RegisterGraphTransferServiceServer(s.grpc, &transfer{Server: s})
+	if cfg.Health {
+		grpc_health_v1.RegisterHealthServer(s.grpc, &healthService{server: s})
+	}
+	if cfg.Reflection {
+		reflection.Register(s.grpc)
+	}
+	s.logger.Debug("serving", "compression", compression)
+	return s, nil
+}
+
+// methods are the calls that metrics know from the start.
+func methods() []string {
+	var names []string
+	for _, service := range []grpc.ServiceDesc{graphgrpc.MemoryGraphService_ServiceDesc, graphgrpc.GraphTransferService_ServiceDesc} {
+		for _, m := range service.Methods {
+			names = append(names, m.MethodName)
+		}
+		for _, m := range service.Streams {
+			names = append(names, m.StreamName)
+		}
+	}
+	return names
+}
+
+// Metrics are the server's, for the metrics port and for what else the program measures.
+func (s *Server) Metrics() *telemetry.Metrics { return s.metrics }
+
+// Serve answers calls that arrive at lis, which it closes, until Shutdown or Close. Then it returns nil.
+func (s *Server) Serve(lis net.Listener) error {
+	err := s.grpc.Serve(newLimitListener(lis, s.cfg.MaxConnections, s.metrics.Connections))
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown says NOT_SERVING, ends streams with UNAVAILABLE, lets calls that have begun finish until ctx is done, and then
+// cuts them off. No call runs any more when it returns. The error is that of ctx if calls were cut off.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.halt()
+	done := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(done)
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+		s.grpc.Stop()
+		<-done
+	}
+	s.streams.Wait()
+	return err
+}
+
+// Close cuts all calls off.
+func (s *Server) Close() error {
+	s.halt()
+	s.grpc.Stop()
+	s.streams.Wait()
+	return nil
+}
+
+// serving is nil when this node serves its role, else it says why not.
+func (s *Server) serving() error {
+	if s.stop.Err() != nil {
+		return errStopping
+	}
+	return s.log.Ready()
+}
+
+// errStopping ends what runs when the server goes down.
+var errStopping error = &LogError{Kind: Stopping, NotProposed: true, Err: errors.New("this node is going down")}
+
+// counts are the gauges of replicated state.
+func (s *Server) counts() (telemetry.Counts, error) {
+	snap := s.machine.Store().Snapshot()
+	defer snap.Close()
+	return countsOf(snap.View(graph.DefaultTenant))
+}
+
+func countsOf(v graph.View) (c telemetry.Counts, err error) {
+	for _, count := range []struct {
+		into *int64
+		read func() (int64, error)
+	}{
+		{&c.Nodes, func() (int64, error) { return v.CountNodes(0, 0) }},
+		{&c.Sessions, func() (int64, error) { return v.CountNodes(0, sessionType) }},
+		{&c.Edges, v.CountEdges},
+		{&c.ActiveSessions, v.CountActiveSessions},
+	} {
+		if *count.into, err = count.read(); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}

@@ -1,0 +1,139 @@
+package rpc
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
+	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
+)
+
+// A write is one change on its way into the log: who asks, and the id under which a retry takes effect once (D4).
+type write struct {
+	server      *Server
+	tenant      graph.Tenant
+	id          []byte
+	fingerprint []byte
+	keyed       bool
+}
+
+// begin starts a write. Call it before anything changes req: the fingerprint is of the request as it came in. part tells
+// the parts of one call apart that are changes of their own.
+func (s *Server) begin(ctx context.Context, req proto.Message, part uint64) *write {
+	c := callOf(ctx)
+	w := &write{server: s, tenant: c.tenant, keyed: c.idempotencyKey != ""}
+	w.id = make([]byte, fsm.RequestIDBytes)
+	if w.keyed {
+		w.id = keyedID(c, part)
+	} else {
+		_, _ = rand.Read(w.id) // never fails
+	}
+	key := s.machine.Store().System().Key
+	mac := hmac.New(sha256.New, key[:])
+	mac.Write([]byte("request " + c.method + "\x00"))
+	mac.Write(graph.Encode(req))
+	w.fingerprint = mac.Sum(nil)[:fsm.RequestIDBytes]
+	return w
+}
+
+// keyedID is the request id that a caller's key stands for.
+func keyedID(c *call, part uint64) []byte {
+	h := sha256.New()
+	h.Write(binary.BigEndian.AppendUint32(nil, uint32(c.tenant)))
+	h.Write(binary.BigEndian.AppendUint64(nil, part))
+	h.Write([]byte(c.method + "\x00" + c.idempotencyKey))
+	return h.Sum(nil)[:fsm.RequestIDBytes]
+}
+
+// recall answers a keyed request that has taken effect before; ok is false when it has not, as far as this node knows.
+func (w *write) recall(ctx context.Context) (result fsm.Result, ok bool, err error) {
+	if !w.keyed {
+		return result, false, nil
+	}
+	if err := w.server.caughtUp(ctx); err != nil {
+		return result, false, err
+	}
+	result, ok, err = w.server.machine.Recall(w.tenant, w.id, w.fingerprint)
+	if err != nil || !ok {
+		return result, false, err
+	}
+	callOf(ctx).at(result.Revision)
+	return result, true, result.Err
+}
+
+// propose makes the change, unless it was made before, and returns what became of it. A refusal is an error.
+func (w *write) propose(ctx context.Context, c *logpb.Command) (fsm.Result, error) {
+	if known, ok, err := w.recall(ctx); err != nil || ok {
+		return known, err
+	}
+	if err := w.server.caughtUp(ctx); err != nil {
+		return fsm.Result{}, err
+	}
+	if err := fits(c); err != nil {
+		return fsm.Result{}, err
+	}
+	c.Tenant, c.RequestId, c.Fingerprint, c.Keyed = uint32(w.tenant), w.id, w.fingerprint, w.keyed
+	encoded, err := fsm.EncodeCommand(c)
+	if err != nil {
+		return fsm.Result{}, fmt.Errorf("encode %T: %w", c.Operation, err)
+	}
+	start := time.Now()
+	result, err := w.server.log.Propose(ctx, encoded)
+	if err != nil {
+		return result, err
+	}
+	callOf(ctx).at(result.Revision)
+	if result.Err == nil {
+		w.server.committed(c, result, time.Since(start))
+	}
+	return result, result.Err
+}
+
+// replyOverhead is what a record of a reply takes beyond what the caller sent: ids, times, revision, lengths.
+const replyOverhead = 512
+
+// fits refuses a change whose records could not be read back: a reply over graph.MaxReplyBytes is of no use to a caller.
+func fits(c *logpb.Command) error {
+	size, records := proto.Size(c), 1
+	if create := c.GetCreateNodes(); create != nil {
+		records = len(create.Nodes)
+	}
+	if c.GetImport() != nil || size+records*replyOverhead <= graph.MaxReplyBytes {
+		return nil
+	}
+	return &graph.Error{Kind: graph.Exhausted, Reason: "REQUEST_TOO_LARGE", Message: fmt.Sprintf(
+		"the request makes records of %d bytes, with ids and times over %d: split it", size, graph.MaxReplyBytes)}
+}
+
+// newID makes an id for a record whose caller left it to the server.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// mint gives a node an id if it has none.
+func mint(n *pb.Node) {
+	if n.Id == "" {
+		graph.SetID(n, newID())
+	}
+}
+
+// createNodes makes nodes as they are.
+func createNodes(nodes ...*pb.Node) *logpb.Command {
+	return &logpb.Command{Operation: &logpb.Command_CreateNodes{CreateNodes: &logpb.CreateNodes{Nodes: nodes}}}
+}
+
+// first is the one node of a result.
+func first(r fsm.Result) *pb.Node {
+	if len(r.Nodes) == 0 {
+		return nil
+	}
+	return r.Nodes[0]
+}
