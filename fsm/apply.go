@@ -20,6 +20,8 @@ import (
 type applier struct {
 	batch    *store.Batch
 	revision graph.Revision
+	// outcomes is how many request ids a tenant may have, MaxOutcomes but in tests.
+	outcomes int64
 	// ordinal is that of the next event of the entry.
 	ordinal uint32
 	// derived counts the ids that the command at hand has made.
@@ -58,6 +60,9 @@ func (a *applier) apply(c *logpb.Command, stamp int64) Result {
 
 // operate is the switch over all commands.
 func (a *applier) operate(c *logpb.Command) (Result, error) {
+	if (c.Tenant == 0) != ofSystem(c) {
+		return Result{}, graph.Invalidf("tenant", "%d cannot do %T", c.Tenant, c.Operation)
+	}
 	change := a.change(c)
 	switch op := c.Operation.(type) {
 	case *logpb.Command_CreateSession:
@@ -92,9 +97,20 @@ func (a *applier) operate(c *logpb.Command) (Result, error) {
 	case *logpb.Command_Bootstrap:
 		return Result{}, a.bootstrap(op.Bootstrap)
 	case *logpb.Command_RaiseFeatureLevel:
-		return Result{}, a.raise(op.RaiseFeatureLevel.Level)
+		a.raise(op.RaiseFeatureLevel.Level)
+		return Result{}, nil
 	default:
 		return Result{}, fmt.Errorf("command %T is unknown to this program", op)
+	}
+}
+
+// ofSystem reports a command that acts for no tenant.
+func ofSystem(c *logpb.Command) bool {
+	switch c.Operation.(type) {
+	case *logpb.Command_Bootstrap, *logpb.Command_TrimEvents, *logpb.Command_RaiseFeatureLevel:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -193,17 +209,16 @@ func (a *applier) bootstrap(b *logpb.Bootstrap) error {
 	if sys.ClusterID != "" {
 		return &graph.Error{Kind: graph.Exists, Message: "cluster " + sys.ClusterID + " is bootstrapped already"}
 	}
+	if b.ClusterId == "" || len(b.Key) != len(sys.Key) {
+		return graph.Invalidf("bootstrap", "needs a cluster id and a key of %d bytes", len(sys.Key))
+	}
 	sys.ClusterID, sys.Lineage, sys.FeatureLevel = b.ClusterId, b.Lineage, b.FeatureLevel
 	copy(sys.Key[:], b.Key)
 	return nil
 }
 
-// raise moves the feature level up, never down.
-func (a *applier) raise(level uint32) error {
+// raise moves the feature level up, never down. A level that this program does not know does not decode.
+func (a *applier) raise(level uint32) {
 	sys := a.batch.System()
-	if level > FeatureLevel {
-		return fmt.Errorf("feature level %d is newer than this program, which knows %d", level, FeatureLevel)
-	}
 	sys.FeatureLevel = max(sys.FeatureLevel, level)
-	return nil
 }

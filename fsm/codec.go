@@ -62,5 +62,9 @@ func decodeCommand(b []byte) (*logpb.Command, error) {
 	if c.Operation == nil {
 		return nil, fmt.Errorf("command: no operation known to this program")
 	}
+	level := max(c.GetRaiseFeatureLevel().GetLevel(), c.GetBootstrap().GetFeatureLevel())
+	if level > FeatureLevel {
+		return nil, fmt.Errorf("command: feature level %d is newer than this program, which knows %d", level, FeatureLevel)
+	}
 	return c, nil
 }

@@ -21,7 +21,7 @@ const FeatureLevel = 1
 // LogEntry is a committed entry of the replicated log.
 type LogEntry struct {
 	Index, Term uint64
-	// Data is an encoded entry, nil for entries that carry no commands.
+	// Data is an encoded entry, empty for entries that carry no commands.
 	Data []byte
 	// Configuration is the membership, for entries that change it.
 	Configuration []byte
@@ -45,6 +45,8 @@ type Result struct {
 // safe for any.
 type Machine struct {
 	store *store.Store
+	// outcomes is how many request ids a tenant may have, MaxOutcomes but in tests.
+	outcomes int64
 
 	// applied is the index of the last applied entry; readers poll it without a lock.
 	applied atomic.Uint64
@@ -56,7 +58,7 @@ type Machine struct {
 
 // New makes a machine over a store, which it owns from then on.
 func New(s *store.Store) *Machine {
-	m := &Machine{store: s, changed: make(chan struct{})}
+	m := &Machine{store: s, outcomes: MaxOutcomes, changed: make(chan struct{})}
 	m.applied.Store(s.System().Applied)
 	return m
 }
@@ -89,14 +91,14 @@ func (m *Machine) applyEntry(batch *store.Batch, e LogEntry) []Result {
 	if e.Configuration != nil {
 		sys.ConfigIndex, sys.Config = e.Index, e.Configuration
 	}
-	if e.Data == nil {
+	if len(e.Data) == 0 {
 		return nil
 	}
 	commands, err := DecodeEntry(e.Data)
 	if err != nil {
 		panic(fmt.Errorf("entry %d: %w", e.Index, err))
 	}
-	a := &applier{batch: batch, revision: graph.Revision(e.Index + sys.Base)}
+	a := &applier{batch: batch, revision: graph.Revision(e.Index + sys.Base), outcomes: m.outcomes}
 	results := make([]Result, len(commands))
 	for i, c := range commands {
 		command, err := decodeCommand(c.Command)

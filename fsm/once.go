@@ -45,7 +45,7 @@ func (a *applier) full(c *logpb.Command) (Result, bool) {
 	return Result{Revision: a.revision, Err: &graph.Error{
 		Kind: graph.Exhausted, Field: "idempotency-key", Reason: "IDEMPOTENCY_KEYS",
 		Message: "idempotency-key: too many keys of the last 24 hours are remembered; wait or send the request without one",
-	}}, n >= MaxOutcomes
+	}}, n >= a.outcomes
 }
 
 // replay answers a command that has taken effect before.
@@ -70,6 +70,9 @@ func (a *applier) replay(c *logpb.Command) (Result, bool) {
 
 // Recall answers a keyed request that has taken effect before, without going through the log; ok is false when it has not.
 func (m *Machine) Recall(t graph.Tenant, requestID, fingerprint []byte) (result Result, ok bool, err error) {
+	if len(requestID) != RequestIDBytes {
+		return Result{}, false, fmt.Errorf("recall: request id of %d bytes, want %d", len(requestID), RequestIDBytes)
+	}
 	snap := m.store.Snapshot()
 	defer snap.Close()
 	row, ok, err := snap.Outcome(t, [RequestIDBytes]byte(requestID))
