@@ -76,7 +76,7 @@ func (h *pebbleHome) open() (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, h.close())
 	}
-	sys, err := readSystem(g.engine.live())
+	sys, err := systemOf(g.engine)
 	if err != nil {
 		return nil, errors.Join(err, g.engine.close(), h.close())
 	}
@@ -291,7 +291,7 @@ func (f *pebbleFrozen) system() (sys System, err error) {
 		return System{}, err
 	}
 	defer func() { err = errors.Join(err, e.close()) }()
-	return readSystem(e.live())
+	return systemOf(e)
 }
 
 func (f *pebbleFrozen) files() ([]frozenFile, error) {

@@ -123,3 +123,10 @@ func readSystem(r reader) (System, error) {
 	}
 	return decodeSystem(b)
 }
+
+// systemOf reads the row of the system as an engine has it now.
+func systemOf(e engine) (sys System, err error) {
+	rows := e.live()
+	defer func() { err = errors.Join(err, rows.close()) }()
+	return readSystem(rows)
+}
