@@ -139,22 +139,22 @@ func (b *Batch) hidden(t graph.Tenant) (*hidden, error) {
 	return h, err
 }
 
-// replace is a write that remembers what was there, and returns it.
+// replace is a write that returns what was there, nil for nothing.
 func (b *Batch) replace(w *write) []byte {
-	before, known, err := b.rows.peek(w.key)
+	before, err := b.rows.replace(w)
 	if err != nil {
 		panic(fmt.Sprintf("store: write of %s: %v", Describe(w.key), err))
 	}
-	w.before, w.known = before, known
-	b.rows.put(w)
 	return before
 }
 
 // change adds to a counter. One that reaches 0 goes.
 func (b *Batch) change(key []byte, by int64) {
-	before, known, err := b.rows.peek(key)
+	w := &write{key: key}
+	before := b.replace(w)
 	var n uint64
-	if err == nil && before != nil {
+	var err error
+	if before != nil {
 		n, err = decodeNumber(before)
 	}
 	if err == nil && int64(n)+by < 0 {
@@ -163,13 +163,11 @@ func (b *Batch) change(key []byte, by int64) {
 	if err != nil {
 		panic(fmt.Sprintf("store: change of %s by %d: %v", Describe(key), by, err))
 	}
-	w := &write{key: key, before: before, known: known}
 	if n = uint64(int64(n) + by); n == 0 {
 		w.deleted = true
 	} else {
 		w.value = encodeNumber(n)
 	}
-	b.rows.put(w)
 }
 
 // PutEvent appends an event to the feed and to that of its tenant. Keys only grow.

@@ -44,15 +44,16 @@ func eachEngine(t *testing.T, test func(t *testing.T, s *Store)) {
 
 // subject is a store as the suite wants it.
 type subject struct {
-	t testing.TB
-	s *Store
+	t       storagetest.T
+	s       *Store
+	cleanup func(func())
 }
 
 func (s subject) Begin() storagetest.Batch { return subjectBatch{s.t, s.s.Begin()} }
 
 func (s subject) View(t graph.Tenant) graph.View {
 	sn := s.s.Snapshot()
-	s.t.Cleanup(sn.Close)
+	s.cleanup(sn.Close)
 	return sn.View(t)
 }
 
@@ -67,7 +68,7 @@ func (s subject) Rows() []string {
 		return nil
 	})
 	if err != nil {
-		s.t.Fatal(err)
+		s.t.Fatalf("rows: %v", err)
 	}
 	if d, err := sn.Digest(); err != nil || d != sn.System().Digest {
 		s.t.Errorf("digest kept %x, of the rows %x, %v", sn.System().Digest, d, err)
@@ -76,7 +77,7 @@ func (s subject) Rows() []string {
 }
 
 type subjectBatch struct {
-	t testing.TB
+	t storagetest.T
 	b *Batch
 }
 
@@ -86,14 +87,14 @@ func (b subjectBatch) Revert()                    { b.b.Revert() }
 
 func (b subjectBatch) Commit() {
 	if err := b.b.Commit(); err != nil {
-		b.t.Fatal(err)
+		b.t.Fatalf("%v", err)
 	}
 }
 
 func TestStoragesKeepTheClaims(t *testing.T) {
 	for name, open := range engines() {
 		t.Run(name, func(t *testing.T) {
-			storagetest.Run(t, func(t *testing.T) storagetest.Storage { return subject{t, open(t)} })
+			storagetest.Run(t, func(t *testing.T) storagetest.Storage { return subject{t, open(t), t.Cleanup} })
 		})
 	}
 }

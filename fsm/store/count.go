@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
@@ -164,13 +163,24 @@ func (v *View) CountActiveSessions() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for s := range h.sessions {
-		r, ok, err := v.state(s)
-		if err != nil {
-			return 0, fmt.Errorf("count of active sessions: %w", err)
-		}
+	active := func(pos graph.Position) error {
+		r, ok, err := v.state(pos)
 		if ok && r.State == graph.SessionActive {
 			total--
+		}
+		return err
+	}
+	for pos := range h.sessions {
+		if err := active(pos); err != nil {
+			return 0, err
+		}
+	}
+	for pos := range h.nodes {
+		if h.sessions[pos] {
+			continue
+		}
+		if err := active(pos); err != nil {
+			return 0, err
 		}
 	}
 	return total, nil

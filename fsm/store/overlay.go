@@ -38,22 +38,25 @@ func (o *overlay) get(key []byte) ([]byte, bool, error) {
 	return o.base.get(key)
 }
 
-// peek is get for a key that is about to be written: it remembers what it found.
-func (o *overlay) peek(key []byte) (value []byte, known bool, err error) {
-	if w, ok := o.writes.Get(o.pivot(key)); ok {
-		return w.value, w.known, nil
+// replace makes a change after reading what was there. What the state under the batch had is remembered with it.
+func (o *overlay) replace(w *write) (value []byte, err error) {
+	if earlier, ok := o.writes.Get(o.pivot(w.key)); ok {
+		value = earlier.value
+	} else {
+		value, _, err = o.base.get(w.key)
+		w.before, w.known = value, true
 	}
-	value, _, err = o.base.get(key)
-	return value, true, err
+	if err == nil {
+		o.put(w)
+	}
+	return value, err
 }
 
 // put makes a change; key and value are the overlay's from then on.
 func (o *overlay) put(w *write) {
 	before, ok := o.writes.Set(w)
 	if ok {
-		if before.known {
-			w.before, w.known = before.before, true
-		}
+		w.before, w.known = before.before, before.known
 	} else {
 		before = nil
 	}

@@ -156,7 +156,7 @@ type pebbleReader struct {
 	from   pebble.Reader
 	closer io.Closer
 
-	mu   sync.Mutex
+	mu     sync.Mutex
 	free   []*pebble.Iterator // guarded by mu: for ranges
 	points []*pebble.Iterator // guarded by mu: for single keys, without bounds
 }
