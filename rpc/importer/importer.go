@@ -81,6 +81,8 @@ type Options struct {
 	DryRun bool
 	// Problem, when set, is called for each problem, in order.
 	Problem func(Problem)
+	// Session, when set, is called with the id of each session that was read, in order.
+	Session func(id string)
 	// Progress, when set, is called with the bytes that were read since the last call, as they are on disk.
 	Progress func(bytes int)
 }
@@ -172,6 +174,9 @@ func (r *importRun) graph(g Graph) error {
 		if err := r.sender.node(n); err != nil {
 			return err
 		}
+	}
+	if r.options.Session != nil {
+		r.options.Session(g.Nodes[0].Id)
 	}
 	for _, n := range g.Nodes {
 		r.summary.count(n)

@@ -3,6 +3,7 @@ package importer
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,6 +40,8 @@ type reader struct {
 	format   Format
 	problem  func(where, format string, args ...any)
 	progress func(int)
+	// limit is how large a conversation may be, in bytes; 0 means MaxConversationBytes.
+	limit int
 
 	layout layout
 	yield  func(conversation) error
@@ -58,7 +61,7 @@ func (r *reader) each(ctx context.Context, yield func(conversation) error) error
 	if r.format == FormatOpenAILines {
 		l.lines = true
 	}
-	r.layout, r.yield = l, yield
+	r.layout, r.yield, r.limit = l, yield, cmp.Or(r.limit, MaxConversationBytes)
 	switch {
 	case l.empty:
 		r.problem("", "is empty")
@@ -91,14 +94,14 @@ func (r *reader) lines(ctx context.Context, text *bufio.Reader) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		line, tooLong, err := readLine(text)
+		line, tooLong, err := readLine(text, r.limit)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
 		where := fmt.Sprintf("line %d", number)
 		switch trimmed := bytes.TrimSpace(line); {
 		case tooLong:
-			r.problem(where, "is longer than %d bytes", MaxConversationBytes)
+			r.problem(where, "is longer than %d bytes", r.limit)
 		case len(trimmed) == 0:
 		case !json.Valid(trimmed):
 			r.problem(where, "is not JSON")
@@ -113,11 +116,11 @@ func (r *reader) lines(ctx context.Context, text *bufio.Reader) error {
 	}
 }
 
-// readLine returns the next line; of one longer than MaxConversationBytes it reads on to the end and keeps nothing.
-func readLine(text *bufio.Reader) (line []byte, tooLong bool, err error) {
+// readLine returns the next line; of one longer than limit bytes it reads on to the end and keeps nothing.
+func readLine(text *bufio.Reader, limit int) (line []byte, tooLong bool, err error) {
 	for {
 		part, err := text.ReadSlice('\n')
-		if len(line)+len(part) > MaxConversationBytes {
+		if len(line)+len(part) > limit {
 			line, tooLong = nil, true
 		}
 		if !tooLong {
@@ -130,13 +133,15 @@ func readLine(text *bufio.Reader) (line []byte, tooLong bool, err error) {
 }
 
 // errTooLarge is the error of a budget that is used up.
-var errTooLarge = fmt.Errorf("is larger than %d bytes", MaxConversationBytes)
+var errTooLarge = errors.New("the conversation is too large")
 
-// A budget lets a bounded number of bytes through.
+// A budget lets a bounded number of bytes through, until it is renewed.
 type budget struct {
 	io.Reader
-	left int
+	limit, left int
 }
+
+func (b *budget) renew() { b.left = b.limit }
 
 func (b *budget) Read(p []byte) (int, error) {
 	if b.left <= 0 {
@@ -149,7 +154,7 @@ func (b *budget) Read(p []byte) (int, error) {
 
 // documents reads JSON values one after the other; of an array it holds one element at a time.
 func (r *reader) documents(ctx context.Context, text *bufio.Reader) error {
-	limit := &budget{Reader: text, left: MaxConversationBytes}
+	limit := &budget{Reader: text, limit: r.limit}
 	in := json.NewDecoder(limit)
 	for ordinal := 1; ; ordinal++ {
 		first, err := peek(limit, in)
@@ -172,7 +177,7 @@ func (r *reader) documents(ctx context.Context, text *bufio.Reader) error {
 
 // peek returns the first character of the next value, io.EOF when there is none.
 func peek(limit *budget, in *json.Decoder) (byte, error) {
-	limit.left = MaxConversationBytes
+	limit.renew()
 	in.More() // reads on to the next character that is not white space; a stray bracket makes it false, too
 	buffered, err := io.ReadAll(in.Buffered())
 	if err != nil {
@@ -207,7 +212,7 @@ func (r *reader) unreadable(where string, in *json.Decoder, err error) error {
 
 func (r *reader) document(limit *budget, in *json.Decoder, where string) error {
 	var raw json.RawMessage
-	limit.left = MaxConversationBytes
+	limit.renew()
 	if err := in.Decode(&raw); err != nil {
 		return readError{err}
 	}
@@ -299,8 +304,8 @@ func (r *reader) list(raw json.RawMessage, f fields, key, where string, depth in
 }
 
 func (r *reader) message(raw json.RawMessage, where string) error {
-	if r.looseBytes+len(raw) > MaxConversationBytes {
-		r.problem(where, "the conversation is larger than %d bytes", MaxConversationBytes)
+	if r.looseBytes+len(raw) > r.limit {
+		r.problem(where, "the conversation is larger than %d bytes", r.limit)
 		return nil
 	}
 	r.loose = append(r.loose, bytes.Clone(raw))

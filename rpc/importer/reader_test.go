@@ -75,22 +75,33 @@ func TestLayouts(t *testing.T) {
 // TestMemoryIsBounded reads a line, an array element and a conversation of loose messages that are too large. They are
 // reported, and what stands behind a line is read.
 func TestMemoryIsBounded(t *testing.T) {
-	if testing.Short() {
-		t.Skip("reads 200 MB of text")
-	}
-	huge := strings.Repeat(" ", MaxConversationBytes+1<<20)
+	const limit = 1 << 20
+	huge := strings.Repeat(" ", 2*limit)
 	good := `{"messages":[{"role":"user","content":"good"}]}`
-	got := story(t, textSource("a.jsonl", `{"a":"`+huge+"\"}\n"+good), FormatAuto)
-	if !strings.Contains(got, "line 1: is longer") || !strings.Contains(got, `"good"`) {
-		t.Errorf("lines: got\n%s", got)
+	loose := fmt.Sprintf(`{"role":"user","content":%q}`, strings.Repeat("x", limit/2))
+	tests := []struct{ name, file, text, want string }{
+		{"line", "a.jsonl", `{"a":"` + huge + "\"}\n" + good, "line 1: is longer than 1048576 bytes"},
+		{"element", "a.json", "[" + good + `,{"a":"` + huge + `"}]`, "too large"},
+		{"object", "a.json", `{"messages":[],"a":"` + huge + `"}`, "too large"},
+		{"loose messages", "a.jsonl", good + "\n" + loose + "\n" + loose + "\n" + loose, "line 3: the conversation is larger than 1048576 bytes"},
 	}
-	got = story(t, textSource("a.json", "["+good+`,{"a":"`+huge+`"}]`), FormatAuto)
-	if !strings.Contains(got, "is larger than") || !strings.Contains(got, `"good"`) {
-		t.Errorf("array: got\n%s", got)
-	}
-	r := &reader{looseBytes: MaxConversationBytes, problem: func(_, format string, args ...any) { got = fmt.Sprintf(format, args...) }}
-	if err := r.message([]byte(`{}`), ""); err != nil || !strings.Contains(got, "conversation is larger") {
-		t.Errorf("loose messages: %v, %s", err, got)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var problems, texts []string
+			r := &reader{source: textSource(tt.file, tt.text), limit: limit, problem: func(where, format string, args ...any) {
+				problems = append(problems, where+": "+fmt.Sprintf(format, args...))
+			}}
+			err := r.each(t.Context(), func(c conversation) error {
+				texts = append(texts, string(c.messages[0]))
+				return nil
+			})
+			if err != nil || len(problems) == 0 || !strings.Contains(problems[0], tt.want) {
+				t.Errorf("%v: problems %q, want %q", err, problems, tt.want)
+			}
+			if strings.Contains(tt.text, good) && (len(texts) == 0 || !strings.Contains(texts[0], "good")) {
+				t.Errorf("the other conversation was not read")
+			}
+		})
 	}
 }
 
