@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// explain says what went wrong and, where there is something to do about it, what to do next.
+func explain(err error) string {
+	s, ok := remote(err)
+	if errors.Is(err, context.Canceled) || ok && s.Code() == codes.Canceled {
+		return "interrupted"
+	}
+	if !ok {
+		return printable(err.Error())
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s (%s)", printable(s.Message()), s.Code())
+	for _, d := range s.Details() {
+		b.WriteString(detail(d))
+	}
+	if next := advice(s.Code()); next != "" {
+		b.WriteString("\n" + next)
+	}
+	return b.String()
+}
+
+// remote finds the status that a server, or gRPC on its behalf, answered with.
+func remote(err error) (*status.Status, bool) {
+	var answered interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &answered) {
+		return nil, false
+	}
+	return answered.GRPCStatus(), true
+}
+
+func detail(d any) string {
+	var b strings.Builder
+	switch d := d.(type) {
+	case *errdetails.BadRequest:
+		for _, v := range d.GetFieldViolations() {
+			fmt.Fprintf(&b, "\n  %s: %s", printable(v.GetField()), printable(v.GetDescription()))
+		}
+	case *errdetails.ErrorInfo:
+		fmt.Fprintf(&b, "\n  reason: %s", printable(d.GetReason()))
+	case *errdetails.RetryInfo:
+		fmt.Fprintf(&b, "\n  retry after: %s", d.GetRetryDelay().AsDuration())
+	case *errdetails.ResourceInfo:
+		fmt.Fprintf(&b, "\n  resource: %s %s", printable(d.GetResourceType()), printable(d.GetResourceName()))
+	}
+	return b.String()
+}
+
+// advice is what to do about an error of that kind.
+func advice(c codes.Code) string {
+	switch c {
+	case codes.Unavailable:
+		return "is the server running? start one with: memory-graph dev, or name another with --address"
+	case codes.DeadlineExceeded:
+		return "the answer took too long; allow more with --timeout, or see how the server is with: memory-graph health"
+	case codes.NotFound:
+		return "see what there is with: memory-graph session list, or: memory-graph query"
+	case codes.AlreadyExists:
+		return "the stored record differs, and nothing is ever overwritten; look at it with: memory-graph node get ID"
+	case codes.Aborted:
+		return "it has changed meanwhile; read it again with: memory-graph node get ID, and repeat the change"
+	case codes.ResourceExhausted:
+		return "ask for less (--limit), or try again a little later"
+	case codes.FailedPrecondition:
+		return "the state does not allow it; see: memory-graph session get ID, or: memory-graph node get ID"
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return "the server wants other credentials for this"
+	case codes.OutOfRange:
+		return "these events are gone; start with what is there: memory-graph events"
+	case codes.Unimplemented:
+		return "the server does not know this call; compare versions with: memory-graph version, and: memory-graph health"
+	case codes.Internal, codes.Unknown, codes.DataLoss:
+		return "this should not happen; the server's log says more"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/rpc/importer"
+)
+
+// maxProblems is how many problems an import tells one by one.
+const maxProblems = 20
+
+// importFlags are what the command's flags are read into.
+type importFlags struct {
+	format string
+	dryRun bool
+}
+
+func (p *program) newImportCommand() *cobra.Command {
+	var f importFlags
+	var names []string
+	for _, n := range importer.Formats() {
+		names = append(names, string(n))
+	}
+	cmd := p.client(verb{
+		use: "import PATH…", short: "Load chat files", args: cobra.MinimumNArgs(1), kind: upload,
+		long: `Load chat files: OpenAI chat messages as JSON or JSON Lines, bare or under messages, conversations, traj or history,
+SWE-agent trajectories, KdConv dialogs; gzipped ones too. A folder gives its .json, .jsonl, .ndjson and .traj files and those
+below it; - is standard input. Importing the same file again changes nothing. What cannot be read is told and skipped.`,
+		example: `  memory-graph import chats.jsonl
+  memory-graph import runs/ more.json.gz -o json
+  curl -s https://example.com/chat.json | memory-graph import -
+  memory-graph import --dry-run runs/`,
+		flags: func(cmd *cobra.Command) {
+			cmd.Flags().StringVar(&f.format, "format", names[0], "one of "+strings.Join(names, ", "))
+			cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "read and count, and send nothing")
+			_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+		},
+		run: func(ctx context.Context, c *call, args []string) error { return c.importPaths(ctx, f, args) },
+	})
+	cmd.GroupID = groupClient
+	return cmd
+}
+
+func (c *call) importPaths(ctx context.Context, f importFlags, paths []string) (err error) {
+	format, err := importer.ParseFormat(f.format)
+	if err != nil {
+		return usageError{err}
+	}
+	sources, done, err := importer.Sources(paths, c.stdin)
+	defer func() { err = errors.Join(err, done()) }()
+	if err != nil {
+		return err
+	}
+	if len(sources) == 0 {
+		return fmt.Errorf("%s: no .json, .jsonl, .ndjson or .traj file in it", strings.Join(paths, ", "))
+	}
+	var first string
+	problems := 0
+	progress, finish := c.progress(sources)
+	summary, err := importer.Import(ctx, c.transfer, sources, importer.Options{
+		Format: format, DryRun: f.dryRun, Progress: progress,
+		Problem: func(p importer.Problem) {
+			if problems++; problems <= maxProblems {
+				fmt.Fprintf(c.stderr, "skipped: %s\n", printable(p.String()))
+			}
+		},
+		Session: func(id string) {
+			if first == "" {
+				first = id
+			}
+		},
+	})
+	finish()
+	if problems > maxProblems {
+		fmt.Fprintf(c.stderr, "skipped: %d more\n", problems-maxProblems)
+	}
+	if err != nil {
+		return err
+	}
+	if summary.Sessions == 0 {
+		return fmt.Errorf("%s: no conversation found; formats are %v", strings.Join(paths, ", "), importer.Formats())
+	}
+	return c.out.showValue(summary, func() string { return importText(summary, first, f.dryRun) })
+}
+
+// progress returns a report of bytes that moves a bar on a terminal, and what ends it.
+func (c *call) progress(sources []importer.Source) (report func(int), finish func()) {
+	if !c.progressOnTerminal() {
+		return nil, func() {}
+	}
+	var total int64
+	for _, s := range sources {
+		total += s.Size
+	}
+	bar := progressbar.NewOptions64(total, progressbar.OptionSetWriter(c.stderr), progressbar.OptionSetDescription("importing"),
+		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(barWidth))
+	// A bar that cannot be drawn is no reason to stop.
+	return func(n int) { _ = bar.Add(n) }, func() { _ = bar.Finish() }
+}
+
+// barWidth is how many columns the bar itself has.
+const barWidth = 30
+
+func importText(s importer.Summary, first string, dryRun bool) string {
+	whole := func(n int64) string { return strconv.FormatInt(n, 10) }
+	tools := whole(s.ToolInvocations)
+	if s.FailedToolInvocations > 0 {
+		tools += fmt.Sprintf(" (%d failed)", s.FailedToolInvocations)
+	}
+	text := facts("files", whole(s.Files), "sessions", whole(s.Sessions), "prompts", whole(s.Prompts), "responses", whole(s.Responses),
+		"tool invocations", tools, "templates", whole(s.Templates), "agents", whole(s.Agents), "edges", whole(s.Edges), "skipped", whole(s.Skipped))
+	if dryRun {
+		return text + "nothing was sent (--dry-run)"
+	}
+	return text + fmt.Sprintf("%d records created, %d were there already\nsee one: memory-graph session show %s", s.Created, s.Unchanged, first)
+}
