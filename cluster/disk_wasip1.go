@@ -1,0 +1,8 @@
+package cluster
+
+import "errors"
+
+// openDisk refuses: bbolt, Pebble and file locks are not to be had here.
+func (*Node) openDisk() (files, error) {
+	return files{}, errors.New("this platform cannot keep a data folder: run in memory")
+}

@@ -1,0 +1,71 @@
+package cluster
+
+import "time"
+
+// Events are told what happens. Any may be nil; none may block, for they are called on the road of every command.
+type Events struct {
+	// Leader: this node began to lead in a term, ready for commands, or ceased to.
+	Leader func(leading bool, term uint64)
+	// Entry: a log entry of so many commands and bytes was proposed and applied, or failed, after so long.
+	Entry func(commands, bytes int, took time.Duration, err error)
+	// Applied: one store batch took in so many log entries with so many commands.
+	Applied func(entries, commands int, took time.Duration)
+	// Snapshot: the rows up to an index were made durable, so that the log can be cut.
+	Snapshot func(index uint64, took time.Duration)
+	// Installed: a snapshot replaced the rows.
+	Installed func(index uint64, took time.Duration)
+	// Chore: a command that keeps the state in order was applied, or failed.
+	Chore func(err error)
+	// SlowDisk: a write has been running for so long and has not come back.
+	SlowDisk func(operation string, running time.Duration)
+	// Refused: a command found the queue full.
+	Refused func()
+}
+
+func (e Events) leader(leading bool, term uint64) {
+	if e.Leader != nil {
+		e.Leader(leading, term)
+	}
+}
+
+func (e Events) entry(commands, bytes int, took time.Duration, err error) {
+	if e.Entry != nil {
+		e.Entry(commands, bytes, took, err)
+	}
+}
+
+func (e Events) applied(entries, commands int, took time.Duration) {
+	if e.Applied != nil {
+		e.Applied(entries, commands, took)
+	}
+}
+
+func (e Events) snapshot(index uint64, took time.Duration) {
+	if e.Snapshot != nil {
+		e.Snapshot(index, took)
+	}
+}
+
+func (e Events) installed(index uint64, took time.Duration) {
+	if e.Installed != nil {
+		e.Installed(index, took)
+	}
+}
+
+func (e Events) chore(err error) {
+	if e.Chore != nil {
+		e.Chore(err)
+	}
+}
+
+func (e Events) slowDisk(operation string, running time.Duration) {
+	if e.SlowDisk != nil {
+		e.SlowDisk(operation, running)
+	}
+}
+
+func (e Events) refused() {
+	if e.Refused != nil {
+		e.Refused()
+	}
+}

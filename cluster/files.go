@@ -1,0 +1,111 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/identity"
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/raftlog"
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm/store"
+)
+
+// files are what a node keeps, on disk or in memory.
+type files struct {
+	logs   *raftlog.Logs
+	stable *raftlog.Stable
+	rows   *store.Store
+}
+
+// Keys that hashicorp/raft keeps in the stable store.
+const keyCurrentTerm = "CurrentTerm"
+
+// openFiles opens or makes what the node keeps.
+func (n *Node) openFiles() (files, error) {
+	if !n.config.InMemory {
+		return n.openDisk()
+	}
+	meta, err := n.newIdentity()
+	if err != nil {
+		return files{}, err
+	}
+	logs, stable := raftlog.NewMemory(n.fatal)
+	f := files{logs: logs, stable: stable, rows: store.OpenMemory()}
+	n.keep(meta, f)
+	return f, nil
+}
+
+// keep hangs the files on the node, which closes them from now on.
+func (n *Node) keep(meta identity.Meta, f files) {
+	n.identity = meta
+	n.logs = f.logs
+	n.machine = fsm.New(f.rows)
+	n.snapshots = newSnapshots(f.rows)
+	n.replica = &replica{machine: n.machine, events: n.config.Events, fatal: n.fatal, appended: f.logs.AppendedBytes}
+	n.parts.add(f.stable.Close)
+	n.parts.add(f.logs.Close)
+	n.parts.add(n.machine.Close)
+	n.parts.add(n.snapshots.drop)
+}
+
+func (n *Node) newIdentity() (identity.Meta, error) {
+	name := n.config.Name
+	if name == "" {
+		name = "node"
+	}
+	return identity.New{Name: name, Random: n.config.Random, Created: n.config.Clock(), CreatedBy: n.config.Version}.Make()
+}
+
+// checkFiles sees that log and rows are whole and belong together. Damage of either is not repaired by starting over:
+// what was promised to clients, and later to other nodes, would be taken back (DECISIONS.md D21).
+func (n *Node) checkFiles(f files) error {
+	sys := f.rows.System()
+	if sys.ClusterID != "" && sys.ClusterID != n.identity.ClusterID {
+		return fmt.Errorf("store is of cluster %s, %s says %s: the folders of two nodes were mixed", sys.ClusterID, n.config.Folder, n.identity.ClusterID)
+	}
+	if sys.FeatureLevel > fsm.FeatureLevel {
+		return fmt.Errorf("store has feature level %d, this release knows %d: start a later release", sys.FeatureLevel, fsm.FeatureLevel)
+	}
+	first, err := f.logs.FirstIndex()
+	if err != nil {
+		return err
+	}
+	if first > sys.Applied+1 {
+		return fmt.Errorf("log begins at entry %d, store ends at entry %d: the entries between are lost; restore a backup", first, sys.Applied)
+	}
+	if _, err := f.logs.Verify(sys.Applied); err != nil {
+		return fmt.Errorf("log is not whole; restore a backup: %w", err)
+	}
+	term, err := f.stable.GetUint64([]byte(keyCurrentTerm))
+	if err != nil && !errors.Is(err, raftlog.ErrKeyNotFound) {
+		return err
+	}
+	if term == 0 && (first > 0 || sys.Applied > 0) {
+		return fmt.Errorf("vote file has no term, but the log begins at entry %d and the store ends at entry %d: restore a backup", first, sys.Applied)
+	}
+	return nil
+}
+
+// found makes the first entry of a new cluster: this node is its only voter. It does nothing when the log has one, and can
+// be done again when a first start was cut short.
+func (n *Node) found(logs raft.LogStore, stable raft.StableStore) error {
+	last, err := logs.LastIndex()
+	if err != nil {
+		return err
+	}
+	if last > 0 || n.machine.Applied() > 0 {
+		return nil
+	}
+	id := raft.ServerID(n.identity.NodeID)
+	members := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: id, Address: n.transport.LocalAddr()}}}
+	if err := stable.SetUint64([]byte(keyCurrentTerm), 1); err != nil {
+		return fmt.Errorf("found cluster: %w", err)
+	}
+	entry := &raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(members)}
+	if err := logs.StoreLog(entry); err != nil {
+		return fmt.Errorf("found cluster: %w", err)
+	}
+	return nil
+}

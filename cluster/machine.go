@@ -1,0 +1,194 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
+)
+
+var _ raft.BatchingFSM = (*replica)(nil)
+
+// A replica is the state machine as Raft drives it.
+type replica struct {
+	machine *fsm.Machine
+	events  Events
+	// fatal hears of what the node does not survive.
+	fatal func(error)
+	// appended is the count of bytes that went to the log.
+	appended func() uint64
+	// snapshotAt is the count at the last snapshot.
+	snapshotAt atomic.Uint64
+
+	// mu lets one goroutine at a time at the parts of machine that are for one.
+	mu sync.Mutex
+	// failed is why nothing is applied any more, guarded by mu.
+	failed error
+}
+
+// Apply applies one entry. Raft does not call it, because there is ApplyBatch.
+func (r *replica) Apply(log *raft.Log) any { return r.ApplyBatch([]*raft.Log{log})[0] }
+
+// ApplyBatch applies entries in one store batch. The response to each is its []fsm.Result, or an error when the store has
+// failed: after that nothing is applied any more, because an entry must never be skipped.
+func (r *replica) ApplyBatch(logs []*raft.Log) []any {
+	entries := make([]fsm.LogEntry, len(logs))
+	for i, log := range logs {
+		entries[i] = fsm.LogEntry{Index: log.Index, Term: log.Term}
+		switch log.Type {
+		case raft.LogCommand:
+			entries[i].Data = log.Data
+		case raft.LogConfiguration:
+			entries[i].Configuration = log.Data
+		}
+	}
+	start := time.Now()
+	results, err := r.apply(entries)
+	responses := make([]any, len(logs))
+	commands := 0
+	for i := range logs {
+		if err != nil {
+			responses[i] = err
+			continue
+		}
+		responses[i] = results[i]
+		commands += len(results[i])
+	}
+	if err == nil {
+		r.events.applied(len(entries), commands, time.Since(start))
+	}
+	return responses
+}
+
+// apply turns the panic of a machine that cannot go on into the end of this replica.
+func (r *replica) apply(entries []fsm.LogEntry) (results [][]fsm.Result, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed != nil {
+		return nil, r.failed
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = r.failLocked(p)
+		}
+	}()
+	return r.machine.Apply(entries), nil
+}
+
+func (r *replica) failLocked(cause any) error {
+	err, ok := cause.(error)
+	if !ok {
+		err = fmt.Errorf("%v", cause)
+	}
+	r.failed = fmt.Errorf("state machine stopped at entry %d: %w", r.machine.Applied(), err)
+	r.fatal(r.failed)
+	return r.failed
+}
+
+// Snapshot notes where the log stands. The rows are on disk or on their way there, so there is nothing to copy.
+func (r *replica) Snapshot() (raft.FSMSnapshot, error) {
+	return &replicaSnapshot{replica: r, appended: r.appended()}, nil
+}
+
+// Restore replaces the rows by a snapshot that came in whole.
+func (r *replica) Restore(rc io.ReadCloser) error {
+	in, err := incomingOf(rc)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := r.install(in); err != nil {
+		return fmt.Errorf("install snapshot at entry %d: %w", in.meta.Index, err)
+	}
+	r.snapshotAt.Store(r.appended())
+	r.events.installed(in.meta.Index, time.Since(start))
+	return nil
+}
+
+// install swaps the rows. The members are those that Raft names: a snapshot of another cluster brings others.
+func (r *replica) install(in *incoming) (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	staged, err := in.take()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = r.failLocked(p)
+		}
+	}()
+	members := raft.EncodeConfiguration(in.meta.Configuration)
+	if bytes.Equal(staged.System().Config, members) {
+		return r.machine.Install(staged, in.meta.Index, in.meta.Term)
+	}
+	if err := r.machine.Install(staged, in.meta.Index-1, in.meta.Term); err != nil {
+		return err
+	}
+	r.machine.Apply([]fsm.LogEntry{{Index: in.meta.Index, Term: in.meta.Term, Configuration: members}})
+	return r.machine.Store().Flush()
+}
+
+// witness takes over what Raft knows of a snapshot and the machine does not: an index past its own, of entries that carry
+// no commands, and the members. So the log can be cut there without a gap.
+func (r *replica) witness(s *sink) (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed != nil {
+		return r.failed
+	}
+	if s.meta.Index <= r.machine.Applied() {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = r.failLocked(p)
+		}
+	}()
+	entry := fsm.LogEntry{Index: s.meta.Index, Term: s.meta.Term}
+	if members := raft.EncodeConfiguration(s.meta.Configuration); !bytes.Equal(members, r.machine.Store().System().Config) {
+		entry.Configuration = members
+	}
+	r.machine.Apply([]fsm.LogEntry{entry})
+	return nil
+}
+
+// replicaSnapshot is a moment in the log.
+type replicaSnapshot struct {
+	replica *replica
+	// appended is the count of bytes in the log at the moment.
+	appended uint64
+}
+
+// Persist makes the rows durable up to the index of the sink. It runs while entries are applied.
+func (s *replicaSnapshot) Persist(raftSink raft.SnapshotSink) error {
+	sink, ok := raftSink.(*sink)
+	if !ok {
+		return fmt.Errorf("snapshot into a foreign sink %T", raftSink)
+	}
+	start := time.Now()
+	r := s.replica
+	if err := r.witness(sink); err != nil {
+		return errors.Join(err, sink.Cancel())
+	}
+	if err := r.machine.Store().Flush(); err != nil {
+		return errors.Join(err, sink.Cancel())
+	}
+	// Raft cuts the log once this returns, so it is worth one look that the rows are really there.
+	if durable, _ := r.machine.Store().DurableApplied(); durable < sink.meta.Index {
+		return errors.Join(fmt.Errorf("rows are durable up to entry %d, snapshot is at %d", durable, sink.meta.Index), sink.Cancel())
+	}
+	r.snapshotAt.Store(s.appended)
+	r.events.snapshot(sink.meta.Index, time.Since(start))
+	return sink.Close()
+}
+
+// Release has nothing to free.
+func (*replicaSnapshot) Release() {}

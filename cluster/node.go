@@ -1,0 +1,211 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/identity"
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/raftlog"
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
+)
+
+// A Node is one member of a cluster. Open starts it, Close ends it; everything else may be called from any goroutine.
+type Node struct {
+	config   Config
+	logger   hclog.Logger
+	identity identity.Meta
+	machine  *fsm.Machine
+
+	logs      *raftlog.Logs
+	snapshots *snapshots
+	replica   *replica
+	transport *raft.InmemTransport
+	raft      *raft.Raft
+	// parts are closed in the end, the last first.
+	parts closers
+
+	queue  *queue
+	gate   *gate
+	reads  readClock
+	notify chan bool
+
+	// stopProposing ends the proposer at once, stop the loops of background.
+	stopProposing context.CancelFunc
+	stop          context.CancelFunc
+	proposing     sync.WaitGroup
+	background    sync.WaitGroup
+	// life ends, and dead with it is closed, when nothing will answer any more.
+	life context.Context
+	dead <-chan struct{}
+	die  context.CancelFunc
+	// running: Open has done its checks, so that what fails is no longer returned by it.
+	running atomic.Bool
+	// failure is why this node cannot go on.
+	failure   atomic.Pointer[error]
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// closers are closed in reverse.
+type closers []func() error
+
+func (c *closers) add(f func() error) { *c = append(*c, f) }
+
+func (c closers) close() error {
+	var errs []error
+	for i := len(c) - 1; i >= 0; i-- {
+		errs = append(errs, c[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// Open starts a node on its data folder, which becomes that of a new cluster of one when it is empty. It replays from the
+// log what the store lacks, and returns before this node leads: see [Node.WaitReady]. A folder that is damaged, in use or
+// of a later release is refused, and left as it is.
+func Open(config Config) (*Node, error) {
+	if err := config.Validate(); err != nil {
+		return nil, fmt.Errorf("open node: %w", err)
+	}
+	config = config.withDefaults()
+	n := &Node{
+		config: config, logger: config.Logger.Named("cluster"),
+		queue: newQueue(), gate: newGate(), notify: make(chan bool, notifyBuffer),
+	}
+	n.life, n.die = context.WithCancel(context.Background())
+	n.dead = n.life.Done()
+	if err := n.open(); err != nil {
+		n.die()
+		return nil, fmt.Errorf("open node: %w", errors.Join(err, n.parts.close()))
+	}
+	return n, nil
+}
+
+func (n *Node) open() error {
+	// Until the node runs there is nothing to stop: what fails is returned.
+	proposing, stopProposing := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.Background())
+	n.stopProposing, n.stop = stopProposing, stop
+	n.parts.add(func() error {
+		stopProposing()
+		stop()
+		return nil
+	})
+	f, err := n.openFiles()
+	if err != nil {
+		return err
+	}
+	if err := n.checkFiles(f); err != nil {
+		return err
+	}
+	if err := n.startRaft(f); err != nil {
+		return err
+	}
+	p := &proposer{
+		queue: n.queue, gate: n.gate, log: n.raft, clock: n.config.Clock, events: n.config.Events,
+		slots:   make(chan struct{}, MaxEntriesInFlight),
+		instant: func() int64 { return n.machine.Store().System().Instant },
+	}
+	n.proposing.Go(func() { p.run(proposing) })
+	n.background.Go(func() { n.lead(ctx) })
+	n.background.Go(func() { n.tidy(ctx) })
+	n.background.Go(func() { n.compact(ctx) })
+	return nil
+}
+
+func (n *Node) startRaft(f files) error {
+	_, n.transport = raft.NewInmemTransport(raft.ServerAddress(n.identity.NodeID))
+	n.parts.add(n.transport.Close)
+	dog := raftlog.Watchdog{Slow: n.config.Events.slowDisk, Hung: n.fatal}
+	logs := raftlog.NewCache(raftlog.NewWatchLogs(f.logs, dog), raftlog.DefaultCacheBytes)
+	stable := raftlog.NewWatchStable(f.stable, dog)
+	if err := n.found(logs, stable); err != nil {
+		return err
+	}
+	n.running.Store(true)
+	r, err := raft.NewRaft(n.raftConfig(), n.replica, logs, stable, n.snapshots, n.transport)
+	if err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	n.raft = r
+	n.parts.add(func() error { return r.Shutdown().Error() })
+	return nil
+}
+
+// raftConfig is Raft as it runs here (DECISIONS.md D20).
+func (n *Node) raftConfig() *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(n.identity.NodeID)
+	c.Logger = n.config.Logger.Named("raft")
+	c.HeartbeatTimeout, c.ElectionTimeout = n.config.Timing.Heartbeat, n.config.Timing.Election
+	c.LeaderLeaseTimeout, c.CommitTimeout = n.config.Timing.Lease, n.config.Timing.Commit
+	c.MaxAppendEntries = maxAppendEntries
+	c.BatchApplyCh = false
+	c.ShutdownOnRemove = false
+	c.SnapshotInterval, c.SnapshotThreshold = n.config.SnapshotInterval, n.config.SnapshotThreshold
+	c.TrailingLogs = n.config.TrailingLogs
+	c.NoSnapshotRestoreOnStart = true
+	c.NoLegacyTelemetry = true
+	c.NotifyCh = n.notify
+	return c
+}
+
+// Close stops taking commands, finishes those that wait for at most five seconds, and ends when the last goroutine of the
+// node is gone and its files are closed. It may be called more than once.
+func (n *Node) Close() error {
+	n.closeOnce.Do(func() { n.closeErr = n.close() })
+	return n.closeErr
+}
+
+func (n *Node) close() error {
+	n.queue.close()
+	if term, _ := n.gate.state(); term == 0 {
+		n.stopProposing()
+	}
+	drained := time.AfterFunc(drainTimeout, n.stopProposing)
+	n.proposing.Wait()
+	drained.Stop()
+	n.stop()
+	err := n.raft.Shutdown().Error()
+	n.background.Wait()
+	n.gate.set(0)
+	n.die()
+	if err = errors.Join(err, n.parts.close()); err != nil {
+		return fmt.Errorf("close node: %w", err)
+	}
+	return nil
+}
+
+// fatal ends the work of this node and tells whoever may end the process. While Open checks the files it does nothing: Open
+// returns what it finds.
+func (n *Node) fatal(err error) {
+	if !n.running.Load() || !n.failure.CompareAndSwap(nil, &err) {
+		return
+	}
+	n.logger.Error("this node cannot go on", "error", err)
+	n.queue.close()
+	n.stopProposing()
+	n.gate.set(0)
+	if n.config.Fatal != nil {
+		n.config.Fatal(err)
+	}
+}
+
+func (n *Node) failed() error {
+	if err := n.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Machine is the state of this node, for readers. Use [Node.Barrier] before a read that has to be fresh.
+func (n *Node) Machine() *fsm.Machine { return n.machine }
+
+// Identity says who this node is.
+func (n *Node) Identity() identity.Meta { return n.identity }

@@ -1,0 +1,187 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
+)
+
+// enqueueTimeout is how long Raft may take to accept an entry before it is surely not proposed. Its main loop is blocked
+// for so long only when the disk is, and then the watchdog acts.
+const enqueueTimeout = 10 * time.Second
+
+// Propose puts a command, encoded by [fsm.EncodeCommand] and of at most [MaxCommandBytes], into the log and waits until
+// this node has applied it. A command that breaks a rule is a result with Err, not an error. While nobody leads it waits,
+// as long as ctx lets it. Every error is an [*Error], but for a *graph.Error when the command is too large.
+func (n *Node) Propose(ctx context.Context, command []byte) (fsm.Result, error) {
+	if len(command) > MaxCommandBytes {
+		return fsm.Result{}, &graph.Error{
+			Kind: graph.Exhausted, Message: fmt.Sprintf("command has %d bytes, at most %d", len(command), MaxCommandBytes),
+		}
+	}
+	if ctx.Err() != nil {
+		return fsm.Result{}, interrupted(ctx, true)
+	}
+	p := newProposal(command)
+	if err := n.queue.put(p); err == errQueueFull {
+		n.config.Events.refused()
+		return fsm.Result{}, surely(Overloaded, err)
+	} else if err != nil {
+		return fsm.Result{}, surely(Stopping, err)
+	}
+	select {
+	case o := <-p.done:
+		return o.result, o.err
+	case <-ctx.Done():
+		return fsm.Result{}, interrupted(ctx, n.queue.remove(p))
+	case <-n.dead:
+		select {
+		case o := <-p.done:
+			return o.result, o.err
+		default:
+			return fsm.Result{}, &Error{Kind: Stopping, NotProposed: n.queue.remove(p), Err: errClosed}
+		}
+	}
+}
+
+// applyLog is what a proposer needs of Raft.
+type applyLog interface {
+	Apply(data []byte, timeout time.Duration) raft.ApplyFuture
+}
+
+// A proposer turns what waits in a queue into log entries. There is one, so that stamps are in the order of the log.
+//
+// It batches by itself: while all entries that may be in flight are, commands gather; as soon as one is applied, all that
+// gathered goes into the next. An idle node has entries of one command and no delay (RAFT.md 4.1).
+type proposer struct {
+	queue  *queue
+	gate   *gate
+	log    applyLog
+	clock  func() time.Time
+	events Events
+
+	slots   chan struct{}
+	flights sync.WaitGroup
+	// term and last are of the run goroutine: the term that the last stamp was made in, and the stamp.
+	term uint64
+	last int64
+	// instant reads the last instant of the state machine.
+	instant func() int64
+}
+
+// run proposes until the queue is closed and empty, or ctx ends. What then still waits is surely not proposed. It returns
+// when every entry in flight has its outcome.
+func (p *proposer) run(ctx context.Context) {
+	for p.next(ctx) {
+	}
+	for {
+		left := p.queue.take()
+		if len(left) == 0 {
+			break
+		}
+		for _, q := range left {
+			q.done <- outcome{err: surely(Stopping, errClosed)}
+		}
+	}
+	p.flights.Wait()
+}
+
+// next proposes one entry; false when there is nothing more to do.
+func (p *proposer) next(ctx context.Context) bool {
+	waiting, closed := p.queue.state()
+	if waiting == 0 {
+		if closed {
+			return false
+		}
+		select {
+		case <-p.queue.wake:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	term, err := p.gate.wait(ctx)
+	if err != nil {
+		return false
+	}
+	batch := p.queue.take()
+	if len(batch) == 0 {
+		<-p.slots // all of it was taken back
+		return true
+	}
+	p.propose(term, batch)
+	return true
+}
+
+func (p *proposer) propose(term uint64, batch []*proposal) {
+	data, err := fsm.EncodeEntry(p.stamp(term, batch))
+	if err != nil {
+		p.settle(batch, nil, surely(Failed, err))
+		return
+	}
+	start := time.Now()
+	future := p.log.Apply(data, enqueueTimeout)
+	p.flights.Go(func() {
+		var results []fsm.Result
+		err := future.Error()
+		if err != nil {
+			err = applyError(err)
+		} else {
+			results, err = resultsOf(future.Response())
+		}
+		p.events.entry(len(batch), len(data), time.Since(start), err)
+		p.settle(batch, results, err)
+	})
+}
+
+// stamp gives every command its moment, later than all before it (D7).
+func (p *proposer) stamp(term uint64, batch []*proposal) []*logpb.Stamped {
+	if term != p.term {
+		p.term, p.last = term, p.instant()
+	}
+	out := make([]*logpb.Stamped, len(batch))
+	for i, q := range batch {
+		p.last = max(p.clock().UnixNano(), p.last+1)
+		out[i] = &logpb.Stamped{Stamp: p.last, Command: q.command}
+	}
+	return out
+}
+
+// settle hands out the results and gives the slot back.
+func (p *proposer) settle(batch []*proposal, results []fsm.Result, err error) {
+	if err == nil && len(results) != len(batch) {
+		err = perhaps(Failed, fmt.Errorf("%d results for %d commands", len(results), len(batch)))
+	}
+	for i, q := range batch {
+		if err != nil {
+			q.done <- outcome{err: err}
+			continue
+		}
+		q.done <- outcome{result: results[i]}
+	}
+	<-p.slots
+}
+
+// resultsOf reads what the state machine answered for one entry.
+func resultsOf(response any) ([]fsm.Result, error) {
+	switch r := response.(type) {
+	case []fsm.Result:
+		return r, nil
+	case error:
+		return nil, perhaps(Failed, r)
+	default:
+		return nil, perhaps(Failed, fmt.Errorf("state machine answered %T", response))
+	}
+}

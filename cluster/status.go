@@ -1,0 +1,68 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+)
+
+// Status is where a node stands.
+type Status struct {
+	NodeID, ClusterID string
+	Lineage           uint32
+	// State is Follower, Candidate, Leader or Shutdown.
+	State string
+	// Ready: the node leads and has applied all that was committed before its term.
+	Ready bool
+	Term  uint64
+	// Committed, Applied and Durable are indexes of log entries: agreed upon, in the rows, in the rows after a crash.
+	Committed, Applied, Durable uint64
+	// FirstLog and LastLog are the oldest and the newest entry in the log, 0 for none.
+	FirstLog, LastLog uint64
+	// LogBytes is what was appended to the log since the last snapshot, or the start.
+	LogBytes uint64
+	// Queued is how many commands wait to be proposed.
+	Queued int
+}
+
+// Status says where this node stands. The figures are read one after the other, not at one moment.
+func (n *Node) Status() (Status, error) {
+	first, err := n.logs.FirstIndex()
+	if err != nil {
+		return Status{}, fmt.Errorf("status: %w", err)
+	}
+	last, err := n.logs.LastIndex()
+	if err != nil {
+		return Status{}, fmt.Errorf("status: %w", err)
+	}
+	sys := n.machine.Store().System()
+	durable, _ := n.machine.Store().DurableApplied()
+	queued, _ := n.queue.state()
+	return Status{
+		NodeID: n.identity.NodeID, ClusterID: n.identity.ClusterID, Lineage: sys.Lineage,
+		State: n.raft.State().String(), Ready: n.Ready() == nil, Term: n.raft.CurrentTerm(),
+		Committed: n.raft.CommitIndex(), Applied: n.machine.Applied(), Durable: durable,
+		FirstLog: first, LastLog: last,
+		LogBytes: n.logs.AppendedBytes() - n.replica.snapshotAt.Load(), Queued: queued,
+	}, nil
+}
+
+// Snapshot makes the rows durable and cuts the log, but for the entries that are to be kept.
+func (n *Node) Snapshot() error {
+	if err := n.snapshot(); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) snapshot() error {
+	if err := n.gone(); err != nil {
+		return err
+	}
+	err := n.raft.Snapshot().Error()
+	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return nil
+	}
+	return err
+}
