@@ -68,9 +68,6 @@ func newHeader() ([]byte, error) {
 
 func checkHeader(h []byte) error {
 	n := len(fileMagic)
-	if int64(len(h)) < fileHeader {
-		return fmt.Errorf("cut off in its header: %w", ErrDamaged)
-	}
 	if !bytes.Equal(h[:n], []byte(fileMagic)) {
 		return fmt.Errorf("no file of a store: %w", ErrDamaged)
 	}
@@ -93,12 +90,25 @@ func (f headerFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
 	h := make([]byte, fileHeader)
 	n, err := io.ReadFull(base, h)
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = checkHeader(h[:n])
+		err = f.check(base, h[:n])
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("file %s: %w", name, err), base.Close())
 	}
 	return &headerFile{File: base}, nil
+}
+
+// check refuses a file with another header than ours. One that a crash left before its header reached the disk is an
+// empty file: nothing in it was ever synced, and Pebble knows such files.
+func (f headerFS) check(base vfs.File, h []byte) error {
+	info, err := base.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() <= fileHeader && (int64(len(h)) < fileHeader || len(bytes.Trim(h, "\x00")) == 0) {
+		return nil
+	}
+	return checkHeader(h)
 }
 
 func (f headerFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
@@ -108,11 +118,11 @@ func (f headerFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.O
 	}
 	h := make([]byte, fileHeader)
 	n, err := base.ReadAt(h, 0)
-	if n == 0 && errors.Is(err, io.EOF) {
+	if int64(n) < fileHeader && errors.Is(err, io.EOF) {
 		return f.begin(name, base, true)
 	}
 	if err == nil || errors.Is(err, io.EOF) {
-		err = checkHeader(h[:n])
+		err = f.check(base, h[:n])
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("file %s: %w", name, err), base.Close())

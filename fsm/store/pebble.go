@@ -63,7 +63,7 @@ func (h *pebbleHome) kind() byte { return kindPebbleEngine }
 func (h *pebbleHome) path(name string) string { return h.fs.PathJoin(h.dir, name) }
 
 func (h *pebbleHome) open() (*Store, error) {
-	if err := h.fs.MkdirAll(h.dir, folderMode); err != nil {
+	if err := makeDir(h.fs, h.dir); err != nil {
 		return nil, err
 	}
 	lock, err := h.fs.Lock(h.path(lockName))
@@ -175,6 +175,34 @@ func writeFile(fs vfs.FS, path string, r io.Reader) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
+}
+
+// makeDir makes a folder and those above it, for good.
+func makeDir(fs vfs.FS, dir string) error {
+	var above []string
+	for path := dir; ; path = fs.PathDir(path) {
+		_, err := fs.Stat(path)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		parent := fs.PathDir(path)
+		if parent == path {
+			break
+		}
+		above = append(above, parent)
+	}
+	if err := fs.MkdirAll(dir, folderMode); err != nil {
+		return err
+	}
+	for _, path := range above {
+		if err := syncDir(fs, path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func syncDir(fs vfs.FS, dir string) error {
