@@ -23,7 +23,7 @@ type room struct {
 
 const (
 	protobuf   = "google.golang.org/protobuf"
-	grpc       = "google.golang.org/grpc"
+	grpcModule = "google.golang.org/grpc"
 	googleRPC  = "google.golang.org/genproto/googleapis/rpc"
 	raft       = "github.com/hashicorp/raft"
 	raftBolt   = "github.com/hashicorp/raft-boltdb/v2"
@@ -53,7 +53,7 @@ var impure = []string{"os", "os/exec", "net", "net/http", "math/rand", "math/ran
 // the messages it may use those of the log alone.
 var rooms = []room{
 	{dir: "proto", folders: []string{"proto"}, modules: []string{protobuf}},
-	{dir: "proto/llm/memory/graph/v1/graphgrpc", folders: []string{"proto"}, modules: []string{protobuf, grpc}},
+	{dir: "proto/llm/memory/graph/v1/graphgrpc", folders: []string{"proto"}, modules: []string{protobuf, grpcModule}},
 	{dir: "graph", folders: []string{"graph", "proto"}, modules: []string{protobuf}, forbidden: impure},
 	{dir: "fsm", folders: []string{"fsm", "graph", "proto"}, modules: []string{protobuf}, forbidden: impure},
 	{dir: "fsm/store", folders: []string{"fsm/store", "graph", "proto"}, modules: []string{protobuf, pebble, btree}, forbidden: []string{"net", "net/http"}},
@@ -64,14 +64,14 @@ var rooms = []room{
 	},
 	{
 		dir: "rpc", folders: []string{"rpc", "cluster", "fsm", "graph", "proto"},
-		modules: []string{protobuf, grpc, googleRPC, prometheus, promModel, goMetrics, hclog, uuid},
+		modules: []string{protobuf, grpcModule, googleRPC, prometheus, promModel, goMetrics, hclog, uuid},
 	},
-	{dir: "rpc/importer", folders: []string{"rpc/importer", "graph", "proto"}, modules: []string{protobuf, grpc, uuid}},
+	{dir: "rpc/importer", folders: []string{"rpc/importer", "graph", "proto"}, modules: []string{protobuf, grpcModule, uuid}},
 	{
 		dir: "cmd", folders: []string{"cmd", "rpc", "cluster", "fsm", "graph", "proto"},
-		modules: []string{protobuf, grpc, prometheus, hclog, cobra, goPretty, progress, yaml, term},
+		modules: []string{protobuf, grpcModule, googleRPC, prometheus, hclog, cobra, goPretty, progress, yaml, term},
 	},
-	{dir: "jepsen", folders: []string{"jepsen", "proto"}, modules: []string{protobuf, grpc, googleRPC, uuid}},
+	{dir: "jepsen", folders: []string{"jepsen", "proto"}, modules: []string{protobuf, grpcModule, googleRPC, uuid}},
 	{dir: "deploy"},
 	{dir: "docs"},
 	{dir: "."},
@@ -94,7 +94,7 @@ var (
 		"rpc":    {promCommon},
 		"cmd":    {promCommon, googleRPC, uuid},
 		"jepsen": {promModel, promCommon},
-		".":      {grpc},
+		".":      {grpcModule},
 	}
 )
 
