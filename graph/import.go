@@ -143,11 +143,11 @@ func (c *Change) membership(n *pb.Node) (Position, error) {
 		return 0, invalid("node.session_id", "differs from prompt.session_id")
 	}
 	if n.SessionId == "" && n.Type != prompt {
-		field, id, t := "response.prompt_id", n.GetResponse().GetPromptId(), prompt
+		field, label, id, t := "response.prompt_id", "Prompt", n.GetResponse().GetPromptId(), prompt
 		if n.Type == tool {
-			field, id, t = "tool_invocation.response_id", n.GetToolInvocation().GetResponseId(), response
+			field, label, id, t = "tool_invocation.response_id", "Response", n.GetToolInvocation().GetResponseId(), response
 		}
-		parent, err := c.parent(field, "Node", t, id)
+		parent, err := c.parent(field, label, t, id)
 		if err != nil {
 			return 0, err
 		}
