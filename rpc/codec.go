@@ -75,6 +75,7 @@ func findFault(b []byte, d protoreflect.MessageDescriptor, path string) (field, 
 	if strings.Count(path, ".") > maxFaultDepth {
 		return path, malformed
 	}
+	seen := map[protowire.Number]int{}
 	for len(b) > 0 {
 		number, wire, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -82,13 +83,14 @@ func findFault(b []byte, d protoreflect.MessageDescriptor, path string) (field, 
 		}
 		b = b[n:]
 		f := d.Fields().ByNumber(number)
-		at := path
+		place := path
 		if f != nil {
-			at = join(path, f, d)
+			place = join(path, f, d, seen[number])
+			seen[number]++
 		}
 		n = protowire.ConsumeFieldValue(number, wire, b)
 		if n < 0 {
-			return at, "is cut off or malformed"
+			return place, "is cut off or malformed"
 		}
 		value := b[:n]
 		b = b[n:]
@@ -98,9 +100,9 @@ func findFault(b []byte, d protoreflect.MessageDescriptor, path string) (field, 
 		body, _ := protowire.ConsumeBytes(value)
 		switch {
 		case f.Kind() == protoreflect.StringKind && !utf8.Valid(body):
-			return at, "is not valid UTF-8"
+			return place, "is not valid UTF-8"
 		case f.Message() != nil:
-			if field, what := findFault(body, f.Message(), at); what != "" {
+			if field, what := findFault(body, f.Message(), place); what != "" {
 				return field, what
 			}
 		}
@@ -108,14 +110,19 @@ func findFault(b []byte, d protoreflect.MessageDescriptor, path string) (field, 
 	return "", ""
 }
 
-// join appends a field to a path. The key and value of a map entry are named by their map alone.
-func join(path string, f protoreflect.FieldDescriptor, d protoreflect.MessageDescriptor) string {
+// join appends a field to a path, the nth of a list with its index. The key and value of a map entry are named by their
+// map alone.
+func join(path string, f protoreflect.FieldDescriptor, d protoreflect.MessageDescriptor, nth int) string {
+	name := string(f.Name())
+	if f.IsList() {
+		name = at(name, nth)
+	}
 	switch {
 	case d.IsMapEntry():
 		return path
 	case path == "":
-		return string(f.Name())
+		return name
 	default:
-		return path + "." + string(f.Name())
+		return path + "." + name
 	}
 }

@@ -99,8 +99,12 @@ func (w *write) propose(ctx context.Context, c *logpb.Command) (fsm.Result, erro
 	return result, result.Err
 }
 
-// replyOverhead is what a record of a reply takes beyond what the caller sent: ids, times, revision, lengths.
-const replyOverhead = 512
+// What a record of a reply takes beyond what its command does, bytes: times, revision, session, longer lengths; and what
+// a reply takes around them.
+const (
+	recordOverhead = 128
+	replyOverhead  = 1 << 10
+)
 
 // fits refuses a change whose records could not be read back: a reply over graph.MaxReplyBytes is of no use to a caller.
 func fits(c *logpb.Command) error {
@@ -108,11 +112,11 @@ func fits(c *logpb.Command) error {
 	if create := c.GetCreateNodes(); create != nil {
 		records = len(create.Nodes)
 	}
-	if c.GetImport() != nil || size+records*replyOverhead <= graph.MaxReplyBytes {
+	if size += records*recordOverhead + replyOverhead; size <= graph.MaxReplyBytes {
 		return nil
 	}
 	return &graph.Error{Kind: graph.Exhausted, Reason: "REQUEST_TOO_LARGE", Message: fmt.Sprintf(
-		"the request makes records of %d bytes, with ids and times over %d: split it", size, graph.MaxReplyBytes)}
+		"the request makes records of %d bytes with their ids and times, at most %d fit into a reply: split it", size, graph.MaxReplyBytes)}
 }
 
 // newID makes an id for a record whose caller left it to the server.
