@@ -196,7 +196,7 @@ func TestOneTableMapsErrorsToCodes(t *testing.T) {
 		if f.test || f.generated || !f.inside("rpc") || f.inside("rpc/importer") || f.name == "rpc/status.go" {
 			continue
 		}
-		if slices.Contains(f.imports, grpc+"/codes") {
+		if slices.Contains(f.imports, grpcModule+"/codes") {
 			t.Errorf("%s imports grpc/codes: rpc/status.go is the one table of them", f.name)
 		}
 	}
@@ -204,7 +204,7 @@ func TestOneTableMapsErrorsToCodes(t *testing.T) {
 
 // leastVersions are those below which a module has a known hole; exactVersions are the one set of Raft that resolves.
 var (
-	leastVersions = map[string]string{grpc: "v1.83.2", "golang.org/x/net": "v0.53.0", bbolt: "v1.5.0"}
+	leastVersions = map[string]string{grpcModule: "v1.83.2", "golang.org/x/net": "v0.53.0", bbolt: "v1.5.0"}
 	exactVersions = map[string]string{raft: "v1.7.3", raftBolt: "v2.3.1", memberlist: "v0.6.0", goMetrics: "v0.6.1"}
 )
 
