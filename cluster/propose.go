@@ -29,6 +29,9 @@ func (n *Node) Propose(ctx context.Context, command []byte) (fsm.Result, error) 
 	if ctx.Err() != nil {
 		return fsm.Result{}, interrupted(ctx, true)
 	}
+	if err := n.failed(); err != nil {
+		return fsm.Result{}, surely(Failed, err)
+	}
 	p := newProposal(command)
 	if err := n.queue.put(p); err == errQueueFull {
 		n.config.Events.refused()
