@@ -24,8 +24,9 @@ type applier struct {
 	outcomes int64
 	// ordinal is that of the next event of the entry.
 	ordinal uint32
-	// derived counts the ids that the command at hand has made.
+	// derived counts the ids that the command at hand has made, edges the edges.
 	derived uint32
+	edges   int
 }
 
 // apply applies one command. What it refuses leaves no trace but the memory of the refusal.
@@ -33,7 +34,7 @@ func (a *applier) apply(c *logpb.Command, stamp int64) Result {
 	sys := a.batch.System()
 	sys.Instant = max(stamp, sys.Instant+1)
 	sys.Commands++
-	a.derived = 0
+	a.derived, a.edges = 0, 0
 	a.expire(sys.Instant)
 	if known, ok := a.replay(c); ok {
 		return known
@@ -52,6 +53,8 @@ func (a *applier) apply(c *logpb.Command, stamp int64) Result {
 		result = Result{Err: refusal}
 	case err != nil:
 		panic(fmt.Errorf("revision %d: %w", a.revision, err))
+	default:
+		result.EdgesCreated = a.edges
 	}
 	result.Revision = a.revision
 	a.remember(c, result)
@@ -140,6 +143,9 @@ func (a *applier) change(c *logpb.Command) *graph.Change {
 		NewID:    a.newID,
 		Emit: func(e *logpb.StoredEvent, session graph.Position) uint32 {
 			e.Tenant, e.Instant = uint32(tenant), sys.Instant
+			if e.Type == pb.EventType_EVENT_TYPE_EDGE_CREATED {
+				a.edges++
+			}
 			return a.emit(e, session)
 		},
 		Forget: a.forget,

@@ -35,6 +35,8 @@ type Result struct {
 	// Nodes are the nodes made or changed, as stored; a session is its node.
 	Nodes []*pb.Node
 	Edge  *pb.Edge
+	// EdgesCreated counts the edges that an accepted command made, those that come by themselves included.
+	EdgesCreated int
 	// Imported counts what an import did.
 	Imported graph.Imported
 	// Replayed: the command had taken effect before; the result is that of the first time.
