@@ -19,26 +19,15 @@ func (v *View) counter(key []byte) (int64, error) {
 
 // sum adds up the counters under a prefix that keep accepts; nil accepts all.
 func (v *View) sum(prefix []byte, keep func(rest []byte) bool) (total int64, err error) {
-	c, err := v.rows.open(prefixRange(prefix), false)
-	if err != nil {
-		return 0, err
-	}
-	defer c.close()
-	for ok := c.first(); ok; ok = c.next() {
-		if keep != nil && !keep(c.key()[len(prefix):]) {
-			continue
+	err = scan(v.rows, prefixRange(prefix), func(key, value []byte) (bool, error) {
+		if keep != nil && !keep(key[len(prefix):]) {
+			return true, nil
 		}
-		b, err := c.value()
-		var n uint64
-		if err == nil {
-			n, err = decodeNumber(b)
-		}
-		if err != nil {
-			return 0, at(c.key(), err)
-		}
+		n, err := decodeNumber(value)
 		total += int64(n)
-	}
-	return total, c.err()
+		return true, err
+	})
+	return total, err
 }
 
 // CountNodes counts the nodes of a session (0: the tenant) and a type (0: all), without what is hidden.

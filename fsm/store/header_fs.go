@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -68,7 +69,7 @@ func newHeader() ([]byte, error) {
 
 func checkHeader(h []byte) error {
 	n := len(fileMagic)
-	if !bytes.Equal(h[:n], []byte(fileMagic)) {
+	if int64(len(h)) < fileHeader || !bytes.Equal(h[:n], []byte(fileMagic)) {
 		return fmt.Errorf("no file of a store: %w", ErrDamaged)
 	}
 	if v := binary.BigEndian.Uint32(h[n:]); v > fileVersion {
@@ -105,7 +106,8 @@ func (f headerFS) check(base vfs.File, h []byte) error {
 	if err != nil {
 		return err
 	}
-	if info.Size() <= fileHeader && (int64(len(h)) < fileHeader || len(bytes.Trim(h, "\x00")) == 0) {
+	short := int64(len(h)) < fileHeader && strings.HasPrefix(fileMagic, string(h[:min(len(h), len(fileMagic))]))
+	if info.Size() <= fileHeader && (short || len(bytes.Trim(h, "\x00")) == 0) {
 		return nil
 	}
 	return checkHeader(h)
@@ -118,7 +120,7 @@ func (f headerFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.O
 	}
 	h := make([]byte, fileHeader)
 	n, err := base.ReadAt(h, 0)
-	if int64(n) < fileHeader && errors.Is(err, io.EOF) {
+	if n == 0 && errors.Is(err, io.EOF) {
 		return f.begin(name, base, true)
 	}
 	if err == nil || errors.Is(err, io.EOF) {

@@ -1,6 +1,10 @@
 package store
 
-import "github.com/globalbusinessadvisors/llm-memory-graph/graph"
+import (
+	"fmt"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+)
 
 // hidden is what deletions have taken away whose rows are not all swept. It is small: a handful of deletions.
 type hidden struct {
@@ -31,25 +35,14 @@ func mark(set map[graph.Position]bool, at graph.Position) map[graph.Position]boo
 
 // eachDoomed calls fn with the deletions of a tenant in the order in which they were committed.
 func eachDoomed(rows reader, t graph.Tenant, fn func(key []byte, d graph.Doomed) bool) error {
-	c, err := rows.open(prefixRange(doomedPrefix(t)), false)
+	err := scan(rows, prefixRange(doomedPrefix(t)), func(key, value []byte) (bool, error) {
+		d, err := decodeDoomed(value)
+		return err == nil && fn(key, d), err
+	})
 	if err != nil {
-		return err
+		return fmt.Errorf("tenant %d: search of what is doomed: %w", t, err)
 	}
-	defer c.close()
-	for ok := c.first(); ok; ok = c.next() {
-		v, err := c.value()
-		var d graph.Doomed
-		if err == nil {
-			d, err = decodeDoomed(v)
-		}
-		if err != nil {
-			return at(c.key(), err)
-		}
-		if !fn(c.key(), d) {
-			return nil
-		}
-	}
-	return c.err()
+	return nil
 }
 
 func (h *hidden) none() bool { return len(h.sessions) == 0 && len(h.nodes) == 0 }

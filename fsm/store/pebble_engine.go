@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -40,11 +41,11 @@ func openEngine(fs vfs.FS, dir string, o pebbleOptions, fresh bool) (*pebbleEngi
 	p.ErrorIfExists = fresh
 	p.ErrorIfNotExists = !fresh
 	db, err := pebble.Open(dir, p)
-	if errors.Is(err, pebble.ErrDBDoesNotExist) {
-		err = fmt.Errorf("%w: %w", err, ErrDamaged)
+	if errors.Is(err, pebble.ErrDBDoesNotExist) || errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", err, ErrDamaged) // this folder was complete once
 	}
 	if err != nil {
-		return nil, fmt.Errorf("store in %s: %w", dir, err)
+		return nil, fmt.Errorf("generation in %s: %w", dir, kindOf(err))
 	}
 	return &pebbleEngine{db, fs, o}, nil
 }
@@ -100,6 +101,14 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 	err := fmt.Errorf("pebble: "+format, args...)
 	l.o.report(err)
 	panic(err)
+}
+
+// kindOf adds ErrDamaged to what Pebble calls corruption.
+func kindOf(err error) error {
+	if pebble.IsCorruptionError(err) && !errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("%w: %w", err, ErrDamaged)
+	}
+	return err
 }
 
 func (e *pebbleEngine) snapshot() (snapshot, error) {
@@ -169,14 +178,16 @@ func (r *pebbleReader) get(key []byte) ([]byte, bool, error) {
 	}
 	if !it.SeekPrefixGE(key) {
 		if err := it.Error(); err != nil {
-			return nil, false, errors.Join(err, it.Close())
+			it.Close() //nolint:errcheck // the same error again
+			return nil, false, kindOf(err)
 		}
 		r.keep(&r.points, it)
 		return nil, false, nil
 	}
 	v, err := it.ValueAndErr()
 	if err != nil {
-		return nil, false, errors.Join(err, it.Close())
+		it.Close() //nolint:errcheck // the same error again
+		return nil, false, kindOf(err)
 	}
 	v = append(make([]byte, 0, len(v)), v...)
 	r.keep(&r.points, it)
@@ -259,9 +270,13 @@ func (c *pebbleCursor) next() bool {
 	return c.it.Next()
 }
 
-func (c *pebbleCursor) key() []byte            { return c.it.Key() }
-func (c *pebbleCursor) value() ([]byte, error) { return c.it.ValueAndErr() }
-func (c *pebbleCursor) err() error             { return c.it.Error() }
+func (c *pebbleCursor) key() []byte { return c.it.Key() }
+func (c *pebbleCursor) err() error  { return kindOf(c.it.Error()) }
+
+func (c *pebbleCursor) value() ([]byte, error) {
+	v, err := c.it.ValueAndErr()
+	return v, kindOf(err)
+}
 
 // close keeps the iterator for the next cursor, unless it is broken.
 func (c *pebbleCursor) close() {

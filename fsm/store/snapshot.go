@@ -79,27 +79,12 @@ func (sn *Snapshot) View(t graph.Tenant) *View {
 	}}
 }
 
-// WalkRows calls fn with every key and value of the store, in order, until it returns an error, which it passes on.
+// WalkRows calls fn with every key and value of the store, in order, until it returns an error, which is returned with
+// the key. Both are valid during the call only.
 func (sn *Snapshot) WalkRows(fn func(key, value []byte) error) error {
-	return walkRows(sn.reader(), fn)
-}
-
-func walkRows(rows reader, fn func(key, value []byte) error) error {
-	c, err := rows.open(keyRange{lower: []byte{0}, upper: []byte{0xff}}, false)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	for ok := c.first(); ok; ok = c.next() {
-		v, err := c.value()
-		if err != nil {
-			return at(c.key(), err)
-		}
-		if err := fn(c.key(), v); err != nil {
-			return err
-		}
-	}
-	return c.err()
+	return scan(sn.reader(), keyRange{lower: []byte{0}, upper: []byte{0xff}}, func(key, value []byte) (bool, error) {
+		return true, fn(key, value)
+	})
 }
 
 // Digest computes System.Digest anew from every covered row.
@@ -135,38 +120,25 @@ func (sn *Snapshot) Events(t graph.Tenant, after EventKey, session graph.Positio
 }
 
 func (sn *Snapshot) events(t graph.Tenant, after EventKey, session graph.Position, yield func(EventRow) bool) error {
-	r := prefixRange(tenantFeedPrefix(t))
-	r.lower = extend(tenantFeedKey(t, after), 0)
-	c, err := sn.reader().open(r, false)
-	if err != nil {
-		return err
-	}
-	defer c.close()
 	bodies, err := sn.reader().open(prefixRange([]byte{spaceFeed}), false)
 	if err != nil {
 		return err
 	}
 	defer bodies.close()
-	for ok := c.first(); ok; ok = c.next() {
-		row := EventRow{Key: parseEventKey(c.key())}
-		v, err := c.value()
-		if err == nil {
-			row.Type, row.Session, err = decodeEventIndex(v)
-		}
-		if err != nil {
-			return at(c.key(), err)
+	r := prefixRange(tenantFeedPrefix(t))
+	r.lower = extend(tenantFeedKey(t, after), 0)
+	return scan(sn.reader(), r, func(key, value []byte) (bool, error) {
+		row := EventRow{Key: parseEventKey(key)}
+		var err error
+		if row.Type, row.Session, err = decodeEventIndex(value); err != nil {
+			return false, err
 		}
 		if session != 0 && row.Session != session {
-			continue
+			return true, nil
 		}
-		if row.Body, err = eventBody(bodies, t, row.Key); err != nil {
-			return err
-		}
-		if !yield(row) {
-			return nil
-		}
-	}
-	return c.err()
+		row.Body, err = eventBody(bodies, t, row.Key)
+		return err == nil && yield(row), err
+	})
 }
 
 // eventBody finds an event in the global feed.
@@ -210,26 +182,12 @@ func (sn *Snapshot) Feed(after EventKey) iter.Seq2[FeedRow, error] {
 }
 
 func (sn *Snapshot) feed(after EventKey, yield func(FeedRow) bool) error {
-	c, err := sn.reader().open(keyRange{extend(feedKey(after), 0), []byte{spaceFeed + 1}}, false)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	for ok := c.first(); ok; ok = c.next() {
-		row := FeedRow{Key: parseEventKey(c.key())}
-		v, err := c.value()
-		if err == nil {
-			row.Tenant, v, err = decodeEvent(v)
-		}
-		if err != nil {
-			return at(c.key(), err)
-		}
-		row.Body = append([]byte(nil), v...)
-		if !yield(row) {
-			return nil
-		}
-	}
-	return c.err()
+	r := keyRange{extend(feedKey(after), 0), []byte{spaceFeed + 1}}
+	return scan(sn.reader(), r, func(key, value []byte) (bool, error) {
+		t, body, err := decodeEvent(value)
+		row := FeedRow{Key: parseEventKey(key), Tenant: t, Body: append([]byte(nil), body...)}
+		return err == nil && yield(row), err
+	})
 }
 
 // Outcome is the body of an exactly-once row, whether it has expired or not.

@@ -5,6 +5,26 @@ import (
 	"fmt"
 )
 
+// scan calls fn with the rows of a range until it returns false or an error, which is returned with the key.
+func scan(rows reader, r keyRange, fn func(key, value []byte) (more bool, err error)) error {
+	c, err := rows.open(r, false)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for ok := c.first(); ok; ok = c.next() {
+		v, err := c.value()
+		more := false
+		if err == nil {
+			more, err = fn(c.key(), v)
+		}
+		if err != nil || !more {
+			return at(c.key(), err)
+		}
+	}
+	return c.err()
+}
+
 // typeRange is the part of an index that holds one type: its keys are prefix, type, rest.
 type typeRange struct {
 	typ byte

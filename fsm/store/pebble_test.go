@@ -1,0 +1,508 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+)
+
+func TestPebbleFormatIsTheNewestOfItsVersion(t *testing.T) {
+	if pebbleFormat != pebble.FormatNewest {
+		t.Errorf("format %d, the newest is %d: raise it behind a feature level", pebbleFormat, pebble.FormatNewest)
+	}
+}
+
+func reopen(t testing.TB, fs vfs.FS, s *Store) *Store {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return openCrash(t, fs)
+}
+
+func TestReopenedStoreIsTheSame(t *testing.T) {
+	dir := t.TempDir()
+	var messages int
+	o := testOptions(t)
+	var mu sync.Mutex
+	o.OnMessage = func(string) {
+		mu.Lock()
+		defer mu.Unlock()
+		messages++
+	}
+	s, err := OpenPebble(filepath.Join(dir, "a", "b"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := uint64(1); n <= 30; n++ {
+		work(t, s, n)
+	}
+	want := rowsOf(t, s)
+	if _, err := OpenPebble(filepath.Join(dir, "a", "b"), Options{}); err == nil || !strings.Contains(err.Error(), "lock") {
+		t.Errorf("opened twice: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err = OpenPebble(filepath.Join(dir, "a", "b"), testOptions(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	closing(t, s)
+	wantRows(t, "rows", rowsOf(t, s), want)
+	if s.System().Applied != 30 {
+		t.Errorf("applied %d", s.System().Applied)
+	}
+	work(t, s, 31)
+	mu.Lock()
+	defer mu.Unlock()
+	if messages == 0 {
+		t.Error("nothing was heard of the engine")
+	}
+}
+
+func TestFilesAreOursAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s, err := OpenPebble(dir, testOptions(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	closing(t, s)
+	work(t, s, 1)
+	st, err := s.Stage(bytes.NewReader(streamOf(t, s)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Install(st, 2, 1); err != nil {
+		t.Fatal(err)
+	}
+	files := 0
+	err = filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		switch {
+		case e.IsDir():
+			if info.Mode().Perm() != folderMode {
+				t.Errorf("folder %s has mode %v", path, info.Mode())
+			}
+		case e.Name() == lockName:
+		default:
+			files++
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			if info.Mode().Perm() != storeFileMode || !bytes.HasPrefix(text, []byte(fileMagic)) {
+				t.Errorf("file %s has mode %v and begins with %q", path, info.Mode(), text[:min(len(text), 8)])
+			}
+		}
+		return nil
+	})
+	if err != nil || files < 5 {
+		t.Errorf("%d files, %v", files, err)
+	}
+}
+
+func TestLeftoversAreRemovedAndNothingElse(t *testing.T) {
+	fs := vfs.NewMem()
+	s := openCrash(t, fs)
+	work(t, s, 1)
+	want := rowsOf(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"g-0000000000000007", "checkpoint-0000000000000009", "g-7", "notes"} {
+		if err := fs.MkdirAll(fs.PathJoin(crashDir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := writeFile(fs, fs.PathJoin(crashDir, currentTemporary), strings.NewReader("x")); err != nil {
+		t.Fatal(err)
+	}
+	s = openCrash(t, fs)
+	defer s.Close()
+	wantRows(t, "rows", rowsOf(t, s), want)
+	names, err := fs.List(crashDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := strings.Join(names, " ")
+	for _, gone := range []string{"g-0000000000000007", "checkpoint-", currentTemporary} {
+		if strings.Contains(list, gone) {
+			t.Errorf("%s is still there: %s", gone, list)
+		}
+	}
+	for _, kept := range []string{"notes", "g-7"} {
+		if !strings.Contains(list, kept) {
+			t.Errorf("%s, which is not ours, was removed: %s", kept, list)
+		}
+	}
+	// Numbers go on after those that were in use.
+	if got := s.home.scratch(); got != fs.PathJoin(crashDir, "checkpoint-0000000000000010") {
+		t.Errorf("next checkpoint is %s", got)
+	}
+}
+
+func TestDamagedFoldersAreRefused(t *testing.T) {
+	current := crashDir + "/" + currentName
+	generation := crashDir + "/" + generationName(1)
+	for name, c := range map[string]struct {
+		damage func(fs vfs.FS) error
+		want   error
+		says   string
+	}{
+		"CURRENT is missing": {func(fs vfs.FS) error { return fs.Remove(current) }, ErrDamaged, "CURRENT is missing"},
+		"CURRENT is of something else": {func(fs vfs.FS) error {
+			return writeFile(fs, current, strings.NewReader(currentText("g-1", stateReady)))
+		}, ErrDamaged, "no file of a store"},
+		"CURRENT was changed": {func(fs vfs.FS) error {
+			text := strings.Replace(currentText(generationName(1), stateReady), "1", "2", 1)
+			return writeFile(headerFS{fs}, current, strings.NewReader(text))
+		}, ErrDamaged, "CURRENT"},
+		"CURRENT names no generation": {func(fs vfs.FS) error {
+			return writeFile(headerFS{fs}, current, strings.NewReader(currentText("../x", stateReady)))
+		}, ErrDamaged, "CURRENT"},
+		"CURRENT is empty": {func(fs vfs.FS) error {
+			return writeFile(headerFS{fs}, current, strings.NewReader(""))
+		}, ErrDamaged, "CURRENT"},
+		"the generation is missing": {func(fs vfs.FS) error { return fs.RemoveAll(generation) }, ErrDamaged, generation},
+		"a table is missing": {func(fs vfs.FS) error {
+			return eachFile(fs, generation, ".sst", func(path string) error { return fs.Remove(path) })
+		}, ErrDamaged, "sstable"},
+		"a file of another kind": {func(fs vfs.FS) error {
+			return eachFile(fs, generation, "MANIFEST", func(path string) error {
+				return writeFile(fs, path, strings.NewReader(strings.Repeat("something", 9)))
+			})
+		}, ErrDamaged, "MANIFEST"},
+		"a file of a later version": {func(fs vfs.FS) error {
+			return patchHeaders(fs, generation, len(fileMagic)+3, fileVersion+1)
+		}, ErrVersion, "version 2, at most 1 is known"},
+		"a file of an earlier version": {func(fs vfs.FS) error {
+			return patchHeaders(fs, generation, len(fileMagic)+3, 0)
+		}, ErrDamaged, "version 0"},
+		"a sealed file": {func(fs vfs.FS) error {
+			return patchHeaders(fs, generation, len(fileMagic)+7, 5)
+		}, ErrVersion, "unknown key 5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := vfs.NewMem()
+			s := openCrash(t, fs)
+			work(t, s, 1)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.damage(fs); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the lock is free again after the first
+				s, err := openPebble(fs, crashDir, crashOptions())
+				if err == nil {
+					s.Close()
+				}
+				if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("error %v, want %v that says %q", err, c.want, c.says)
+				}
+			}
+		})
+	}
+}
+
+func eachFile(fs vfs.FS, dir, part string, do func(path string) error) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if strings.Contains(n, part) && !strings.HasPrefix(n, "marker") {
+			if err := do(fs.PathJoin(dir, n)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// patchHeaders changes one byte of the headers of manifests.
+func patchHeaders(fs vfs.FS, dir string, at int, to byte) error {
+	return eachFile(fs, dir, "MANIFEST", func(path string) error {
+		f, err := fs.OpenReadWrite(path, headerCategory)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt([]byte{to}, int64(at))
+		return errors.Join(err, f.Close())
+	})
+}
+
+func TestHeaderIsHidden(t *testing.T) {
+	for name, base := range map[string]vfs.FS{"memory": vfs.NewMem(), "disk": vfs.Default} {
+		t.Run(name, func(t *testing.T) {
+			dir := "d"
+			if name == "disk" {
+				dir = filepath.Join(t.TempDir(), "d")
+			}
+			fs := headerFS{base}
+			if err := fs.MkdirAll(dir, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			path := fs.PathJoin(dir, "f")
+			if err := writeFile(fs, path, strings.NewReader("0123456789")); err != nil {
+				t.Fatal(err)
+			}
+			f, err := fs.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			part := make([]byte, 4)
+			if n, err := f.ReadAt(part, 3); n != 4 || string(part) != "3456" || err != nil {
+				t.Errorf("read at 3: %q, %v", part[:n], err)
+			}
+			whole, err := io.ReadAll(f)
+			if string(whole) != "0123456789" || err != nil {
+				t.Errorf("read %q, %v", whole, err)
+			}
+			info, err := f.Stat()
+			if err != nil || info.Size() != 10 || f.Fd() != vfs.InvalidFd {
+				t.Errorf("file: %v, %v, descriptor %d", info, err, f.Fd())
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if info, err := fs.Stat(path); err != nil || info.Size() != 10 {
+				t.Errorf("stat: %v, %v", info, err)
+			}
+			if info, err := base.Stat(path); err != nil || info.Size() != 10+fileHeader {
+				t.Errorf("stat below: %v, %v", info, err)
+			}
+			if _, err := fs.Stat(path + "?"); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("stat of nothing: %v", err)
+			}
+			readAndWrite(t, fs, path)
+			reuse(t, fs, dir, path)
+		})
+	}
+}
+
+// readAndWrite opens one for both.
+func readAndWrite(t *testing.T, fs headerFS, path string) {
+	f, err := fs.OpenReadWrite(path, headerCategory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write([]byte("ab")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write([]byte("cd")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("YZ"), 8); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(f)
+	if string(got) != "abcd4567YZ" || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+	if _, err := f.SyncTo(3); err != nil {
+		t.Error(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err = fs.OpenReadWrite(path+"2", headerCategory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write([]byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = fs.Open(path + "2"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(f); string(got) != "new" || err != nil {
+		t.Errorf("a new file holds %q, %v", got, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reuse: another header for another life.
+func reuse(t *testing.T, fs headerFS, dir, path string) {
+	head := func(path string) string {
+		f, err := fs.FS.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		h := make([]byte, fileHeader)
+		if _, err := io.ReadFull(f, h); err != nil {
+			t.Fatal(err)
+		}
+		return string(h)
+	}
+	before := head(path)
+	next := fs.PathJoin(dir, "next")
+	f, err := fs.ReuseForWrite(path, next, headerCategory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if head(next) == before {
+		t.Error("a header was used twice")
+	}
+	if _, err := fs.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the old file is there: %v", err)
+	}
+	if _, err := fs.ReuseForWrite(path, next, headerCategory); err == nil {
+		t.Error("a file that is gone was used again")
+	}
+}
+
+// failing fails operations once it is switched on.
+type failing struct {
+	mu   sync.Mutex
+	fail func(op errorfs.Op) bool
+}
+
+func (f *failing) String() string { return "failing" }
+
+func (f *failing) set(fail func(op errorfs.Op) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail = fail
+}
+
+func (f *failing) MaybeError(op errorfs.Op) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil && f.fail(op) {
+		return errorfs.ErrInjected
+	}
+	return nil
+}
+
+func TestFaultsOfTheDiskAreTold(t *testing.T) {
+	fail := &failing{}
+	fs := errorfs.Wrap(vfs.NewMem(), fail)
+	o := crashOptions()
+	o.CacheBytes = 1
+	heard := make(chan error, 100)
+	o.OnError = func(err error) {
+		select {
+		case heard <- err:
+		default:
+		}
+	}
+	s, err := openPebble(fs, crashDir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := uint64(1); n <= 20; n++ {
+		work(t, s, n)
+	}
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	sn := s.Snapshot()
+	defer sn.Close()
+	b := s.Begin()
+	fail.set(func(op errorfs.Op) bool {
+		return strings.HasSuffix(op.Path, ".sst") && (op.Kind == errorfs.OpFileReadAt || op.Kind == errorfs.OpOpen)
+	})
+	v := sn.View(1)
+	if _, _, err := v.NodeAt(1); !errors.Is(err, errorfs.ErrInjected) || !strings.Contains(err.Error(), "tenant 1") {
+		t.Errorf("read of a node: %v", err)
+	}
+	for _, err := range v.Walk(graph.Walk{}) {
+		if !errors.Is(err, errorfs.ErrInjected) {
+			t.Errorf("walk: %v", err)
+		}
+		break
+	}
+	mustPanic(t, "injected", func() { b.Tx(1).PutSession(graph.SessionRecord{Position: 1, State: graph.SessionClosed}) })
+	mustPanic(t, "injected", func() { b.Tx(1).Doom(graph.Doomed{Position: 1}) })
+	mustPanic(t, "injected", func() { b.SetEvent(EventKey{1, 1}, nil) })
+	if _, err := b.ExpireOutcomes(1<<40, 5); !errors.Is(err, errorfs.ErrInjected) {
+		t.Errorf("expiry: %v", err)
+	}
+	b.Discard()
+
+	fail.set(nil)
+	for name, faulty := range map[string]func(op errorfs.Op) bool{
+		"link":   func(op errorfs.Op) bool { return op.Kind == errorfs.OpLink || op.Kind == errorfs.OpCreate },
+		"create": func(op errorfs.Op) bool { return op.Kind == errorfs.OpCreate },
+	} {
+		fail.set(faulty)
+		if c, err := s.OpenCheckpoint(); err == nil {
+			c.Close()
+			t.Errorf("%s: a checkpoint was made on a disk that fails", name)
+		}
+		fail.set(nil)
+	}
+	stream := streamOf(t, s)
+	fail.set(func(op errorfs.Op) bool { return op.Kind == errorfs.OpFileSync })
+	if _, err := s.Stage(bytes.NewReader(stream)); !errors.Is(err, errorfs.ErrInjected) {
+		t.Errorf("staged on a disk that fails: %v", err)
+	}
+	fail.set(nil)
+	st, err := s.Stage(bytes.NewReader(stream))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fail.set(func(op errorfs.Op) bool {
+		return op.Kind == errorfs.OpRename && strings.Contains(op.Path, currentTemporary)
+	})
+	if err := s.Install(st, 99, 1); !errors.Is(err, errorfs.ErrInjected) {
+		t.Errorf("installed on a disk that fails: %v", err)
+	}
+	fail.set(nil)
+	if s.System().Applied != 20 || s.Epoch() != 0 {
+		t.Error("an install that failed changed the store")
+	}
+	work(t, s, 21)
+	failedFlush(t, s, fail, heard)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// failedFlush: Pebble tries again until it is told to stop; meanwhile we hear of it.
+func failedFlush(t *testing.T, s *Store, fail *failing, heard chan error) {
+	for len(heard) > 0 {
+		<-heard
+	}
+	fail.set(func(op errorfs.Op) bool { return op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, ".sst") })
+	flushed := make(chan error, 1)
+	go func() { flushed <- s.Flush() }()
+	if err := <-heard; !errors.Is(err, errorfs.ErrInjected) {
+		t.Errorf("background error: %v", err)
+	}
+	fail.set(nil)
+	if err := <-flushed; err != nil {
+		t.Errorf("flush after the disk was well again: %v", err)
+	}
+	if index, _ := s.DurableApplied(); index != 21 {
+		t.Errorf("durable up to %d, want 21", index)
+	}
+}
