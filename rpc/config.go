@@ -16,6 +16,8 @@ type Config struct {
 	MaxConnections int
 	// RequestTimeout is the deadline of unary calls whose caller set none, and of the first read of a stream.
 	RequestTimeout time.Duration
+	// LeaderTimeout is how long a call waits for a leader before it is told that there is none.
+	LeaderTimeout time.Duration
 	// StallTimeout is how long a reader of StreamQuery or Export may leave a message unread before it is cut off: they hold
 	// a snapshot meanwhile.
 	StallTimeout time.Duration
@@ -29,6 +31,7 @@ type Config struct {
 const (
 	DefaultMaxConnections = 10_000
 	DefaultRequestTimeout = 30 * time.Second
+	DefaultLeaderTimeout  = 10 * time.Second
 	DefaultStallTimeout   = time.Minute
 )
 
@@ -36,7 +39,7 @@ const (
 func DefaultConfig() Config {
 	return Config{
 		Version: "dev", MaxConnections: DefaultMaxConnections, RequestTimeout: DefaultRequestTimeout,
-		StallTimeout: DefaultStallTimeout, Reflection: true, Health: true,
+		LeaderTimeout: DefaultLeaderTimeout, StallTimeout: DefaultStallTimeout, Reflection: true, Health: true,
 	}
 }
 
@@ -52,7 +55,7 @@ func (c Config) Validate() error {
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-	}{{"request timeout", c.RequestTimeout}, {"stall timeout", c.StallTimeout}} {
+	}{{"request timeout", c.RequestTimeout}, {"leader timeout", c.LeaderTimeout}, {"stall timeout", c.StallTimeout}} {
 		if d.value < time.Millisecond {
 			problems = append(problems, fmt.Errorf("%s is %v, at least 1ms", d.name, d.value))
 		}

@@ -194,7 +194,7 @@ func TestErrorsThatAreNoRefusals(t *testing.T) {
 }
 
 func TestFaultsOfTheLog(t *testing.T) {
-	r := start(t)
+	r := start(t, func(c *Config) { c.LeaderTimeout = time.Millisecond })
 	r.log.set(func() {
 		r.log.fault = func() error { return &LogError{Kind: NoLeader, NotProposed: true, Err: errors.New("no leader")} }
 	})
@@ -384,5 +384,55 @@ func TestDeadlines(t *testing.T) {
 	r.log.set(func() { r.log.fault = func() error { cancel(); return nil } })
 	if err := calling(r.ListSessions, &pb.ListSessionsRequest{})(ctx); status.Code(err) != codes.Canceled {
 		t.Errorf("a cancelled call ended with %v", err)
+	}
+}
+
+// TestALeaderIsWaitedFor: that nobody leads for a moment is not the caller's concern, and the change takes effect once.
+func TestALeaderIsWaitedFor(t *testing.T) {
+	r := start(t)
+	asked := 0
+	r.log.set(func() {
+		r.log.fault = func() error {
+			if asked++; asked < 4 {
+				return &LogError{Kind: NoLeader, NotProposed: asked != 2, Err: errors.New("no leader")}
+			}
+			return nil
+		}
+	})
+	r.session()
+	if asked != 4 {
+		t.Errorf("the log was asked %d times", asked)
+	}
+}
+
+func TestInsist(t *testing.T) {
+	r := start(t, func(c *Config) { c.LeaderTimeout = 30 * time.Millisecond })
+	slow := func(ctx context.Context) error {
+		<-ctx.Done()
+		return &LogError{Kind: Interrupted, NotProposed: true, Err: ctx.Err()}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	var log *LogError
+	if err := r.server.insist(ctx, slow); !errors.As(err, &log) || log.Kind != Interrupted || !errors.Is(err, context.DeadlineExceeded) || !log.NotProposed {
+		t.Errorf("a slow log that is led: %v", err)
+	}
+	r.log.set(func() { r.log.ready = errors.New("no leader") })
+	tries := 0
+	err := r.server.insist(t.Context(), func(ctx context.Context) error {
+		if tries++; tries == 1 {
+			return &LogError{Kind: NoLeader, Err: errors.New("leadership lost")}
+		}
+		return slow(ctx)
+	})
+	if !errors.As(err, &log) || log.Kind != NoLeader || log.NotProposed || tries != 2 {
+		t.Errorf("a log without a leader, after %d tries: %v", tries, err)
+	}
+	full := &LogError{Kind: Overloaded, NotProposed: true, RetryAfter: time.Minute, Err: errors.New("full")}
+	if err := r.server.insist(t.Context(), func(context.Context) error { return full }); !errors.As(err, &log) || *log != *full {
+		t.Errorf("a full log: %v", err)
+	}
+	if err := r.server.insist(t.Context(), func(context.Context) error { return errDisk }); !errors.Is(err, errDisk) {
+		t.Errorf("another error: %v", err)
 	}
 }

@@ -200,6 +200,7 @@ func TestASubscriptionEndsWithItsSession(t *testing.T) {
 	stream := must[grpc.ServerStreamingClient[pb.SessionEvent]](t)(r.SubscribeToSession(r.ctx(), &pb.SubscribeRequest{SessionId: s.Id}))
 	replay := must[grpc.ServerStreamingClient[pb.SessionEvent]](t)(r.SubscribeToSession(r.ctx(), &pb.SubscribeRequest{SessionId: s.Id, FromBeginning: true}))
 	must[metadata.MD](t)(stream.Header())
+	must[metadata.MD](t)(replay.Header())
 	must[*pb.Session](t)(r.CloseSession(r.ctx(), &pb.CloseSessionRequest{SessionId: s.Id}))
 	other := r.session()
 	r.prompt(other.Id, "elsewhere")

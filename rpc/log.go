@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
@@ -10,7 +12,8 @@ import (
 // Log is the replicated log in front of the graph, as this room needs it.
 type Log interface {
 	// Propose puts an encoded command into the log and waits until this node has applied it. A command that breaks a rule
-	// is a result, not an error: an error, best a *LogError, means that no result is known.
+	// is a result, not an error: an error, best a *LogError, means that no result is known. Proposing a command again is
+	// safe: its request id makes it take effect once.
 	Propose(ctx context.Context, command []byte) (fsm.Result, error)
 	// Barrier waits until the state of this node is fresh: it holds every write that was acknowledged anywhere before the
 	// call when staleness is 0, else before that long ago.
@@ -49,3 +52,45 @@ type LogError struct {
 func (e *LogError) Error() string { return e.Err.Error() }
 
 func (e *LogError) Unwrap() error { return e.Err }
+
+// leaderPause keeps a node that says at once that nobody leads from being asked all the time.
+const leaderPause = 20 * time.Millisecond
+
+// insist asks the log until it answers. That nobody leads is an answer only after Config.LeaderTimeout; that the log is
+// slow is none: as long as somebody leads, the caller's time is what counts.
+func (s *Server) insist(ctx context.Context, ask func(context.Context) error) error {
+	notProposed := true
+	for leaderless := time.Now(); ; {
+		limited, cancel := context.WithDeadline(ctx, leaderless.Add(s.cfg.LeaderTimeout))
+		err := ask(limited)
+		tired := limited.Err() != nil
+		cancel()
+		var log *LogError
+		if !errors.As(err, &log) {
+			return err
+		}
+		notProposed = notProposed && log.NotProposed
+		switch {
+		case ctx.Err() != nil:
+			return &LogError{Kind: Interrupted, NotProposed: notProposed, Err: fmt.Errorf("%w: %w", ctx.Err(), err)}
+		case tired && log.Kind == Interrupted && s.log.Ready() == nil:
+			leaderless = time.Now()
+		case tired && (log.Kind == NoLeader || log.Kind == Interrupted):
+			return &LogError{Kind: NoLeader, NotProposed: notProposed, Err: fmt.Errorf("no leader for %v", s.cfg.LeaderTimeout)}
+		case log.Kind == NoLeader:
+			pause(ctx, leaderPause)
+		default:
+			return &LogError{Kind: log.Kind, NotProposed: notProposed, RetryAfter: log.RetryAfter, Err: log.Err}
+		}
+	}
+}
+
+// pause waits, but not longer than ctx lives.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -14,10 +14,10 @@ func (s *Server) committed(c *logpb.Command, r fsm.Result, took time.Duration) {
 	if r.Replayed {
 		return
 	}
-	m := telemetry.Change{Took: took}
+	m := telemetry.Change{Took: took, Edges: r.EdgesCreated}
 	switch op := c.Operation.(type) {
 	case *logpb.Command_Import:
-		m.Nodes, m.Edges = int(r.Imported.NodesCreated), int(r.Imported.EdgesCreated)
+		m.Nodes = int(r.Imported.NodesCreated)
 	case *logpb.Command_Instantiate:
 		m.Instantiations = 1
 		m.Nodes, m.Prompts = 1, 1
@@ -30,7 +30,6 @@ func (s *Server) committed(c *logpb.Command, r fsm.Result, took time.Duration) {
 	case *logpb.Command_UpdateNode:
 		finishedTool(&m, first(r))
 	case *logpb.Command_CreateEdge:
-		m.Edges = 1
 		if op.CreateEdge.GetEdge().GetType() == pb.EdgeType_EDGE_TYPE_TRANSFERS_TO {
 			m.Handoffs = 1
 		}

@@ -48,7 +48,8 @@ func (s *Server) fresh(ctx context.Context) error {
 		if c.consistency == linearizable {
 			staleness = 0
 		}
-		if err := s.log.Barrier(ctx, staleness); err != nil {
+		err := s.insist(ctx, func(ctx context.Context) error { return s.log.Barrier(ctx, staleness) })
+		if err != nil {
 			return err
 		}
 	}

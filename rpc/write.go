@@ -88,7 +88,11 @@ func (w *write) propose(ctx context.Context, c *logpb.Command) (fsm.Result, erro
 		return fsm.Result{}, fmt.Errorf("encode %T: %w", c.Operation, err)
 	}
 	start := time.Now()
-	result, err := w.server.log.Propose(ctx, encoded)
+	var result fsm.Result
+	err = w.server.insist(ctx, func(ctx context.Context) error {
+		result, err = w.server.log.Propose(ctx, encoded)
+		return err
+	})
 	if err != nil {
 		return result, err
 	}
