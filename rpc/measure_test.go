@@ -237,3 +237,34 @@ func TestWhatIsRepeatedCountsOnce(t *testing.T) {
 		must[*pb.ImportResponse](t)(r.tell(agentChunk("a", "b", "c")))
 	}, map[string]float64{"memory_graph_nodes_created_total": 3})
 }
+
+func TestBufferAndCache(t *testing.T) {
+	r := start(t)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	r.log.set(func() {
+		r.log.fault = func() error {
+			close(entered)
+			<-leave
+			return nil
+		}
+	})
+	done := make(chan error, 1)
+	ctx := r.ctx()
+	go func() { done <- calling(r.CreateSession, &pb.CreateSessionRequest{})(ctx) }()
+	<-entered
+	if got := r.metric("memory_graph_buffer_size"); got != 1 {
+		t.Errorf("%v changes wait, want 1", got)
+	}
+	close(leave)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if got := r.metric("memory_graph_buffer_size"); got != 0 {
+		t.Errorf("%v changes wait, want none", got)
+	}
+	for _, name := range []string{"cache_hits_total", "cache_requests_total", "cache_size_bytes"} {
+		if got := r.metric("memory_graph_" + name); got != 0 {
+			t.Errorf("%s of a store in memory is %v", name, got)
+		}
+	}
+}

@@ -63,7 +63,7 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 	if s.logger == nil {
 		s.logger = hclog.NewNullLogger()
 	}
-	s.metrics = telemetry.New(telemetry.Options{Methods: methods(), Counts: s.counts})
+	s.metrics = telemetry.New(telemetry.Options{Methods: methods(), Counts: s.counts, Cache: s.cache})
 	s.stop, s.halt = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.ForceServerCodecV2(newCodec()),
@@ -160,6 +160,12 @@ func (s *Server) counts() (telemetry.Counts, error) {
 	snap := s.machine.Store().Snapshot()
 	defer snap.Close()
 	return countsOf(snap.View(graph.DefaultTenant))
+}
+
+// cache is how the cache of this node's store fares.
+func (s *Server) cache() telemetry.Cache {
+	c := s.machine.Store().Cache()
+	return telemetry.Cache{Hits: c.Hits, Requests: c.Hits + c.Misses, Bytes: c.Bytes}
 }
 
 func countsOf(v graph.View) (c telemetry.Counts, err error) {

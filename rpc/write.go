@@ -88,6 +88,8 @@ func (w *write) propose(ctx context.Context, c *logpb.Command) (fsm.Result, erro
 		return fsm.Result{}, fmt.Errorf("encode %T: %w", c.Operation, err)
 	}
 	start := time.Now()
+	w.server.metrics.Buffered(1)
+	defer w.server.metrics.Buffered(-1)
 	var result fsm.Result
 	err = w.server.insist(ctx, func(ctx context.Context) error {
 		result, err = w.server.log.Propose(ctx, encoded)

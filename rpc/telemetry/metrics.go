@@ -27,6 +27,8 @@ type Options struct {
 	Methods []string
 	// Counts reads the replicated state of this node; nil leaves its gauges out.
 	Counts func() (Counts, error)
+	// Cache reads how the cache of this node's store fares; nil leaves its metrics out.
+	Cache func() Cache
 	// Now is the clock of averages; nil for the real one.
 	Now func() time.Time
 }
@@ -41,7 +43,7 @@ type Metrics struct {
 	handoffs, instantiations, queries, errors             prometheus.Counter
 	requests                                              *prometheus.CounterVec
 	streamed                                              *prometheus.CounterVec
-	activeStreams, activeConnections                      prometheus.Gauge
+	activeStreams, activeConnections, buffered            prometheus.Gauge
 	writeLatency, readLatency, queryDuration              prometheus.Histogram
 	toolDuration, batchSize                               prometheus.Histogram
 	requestDuration                                       *prometheus.HistogramVec
@@ -65,6 +67,9 @@ func New(o Options) *Metrics {
 	m.makeHistograms()
 	if o.Counts != nil {
 		m.registry.MustRegister(newStateGauges(o.Counts))
+	}
+	if o.Cache != nil {
+		m.registry.MustRegister(newCacheMetrics(o.Cache))
 	}
 	for _, method := range o.Methods {
 		m.requests.WithLabelValues(method, statusOK)
@@ -121,6 +126,7 @@ func (m *Metrics) makeCalls() {
 		m.streamed.WithLabelValues(method)
 	}
 	m.activeStreams = m.gauge("grpc_active_streams", "Streaming calls that are open on this node.")
+	m.buffered = m.gauge("buffer_size", "Changes that this node has proposed and that wait for their result.")
 	m.activeConnections = m.gauge("grpc_active_connections", "Connections that are open on this node.")
 }
 
@@ -205,9 +211,14 @@ func (m *Metrics) Finished(method, status string, took time.Duration) {
 	}
 }
 
-// Streams and Connections keep count of what is open.
-func (m *Metrics) Streams(delta int)     { m.activeStreams.Add(float64(delta)) }
+// Streams keeps count of streaming calls that are open.
+func (m *Metrics) Streams(delta int) { m.activeStreams.Add(float64(delta)) }
+
+// Connections keeps count of connections that are open.
 func (m *Metrics) Connections(delta int) { m.activeConnections.Add(float64(delta)) }
+
+// Buffered keeps count of changes that wait for their result.
+func (m *Metrics) Buffered(delta int) { m.buffered.Add(float64(delta)) }
 
 // LastMinute says how this node has fared.
 func (m *Metrics) LastMinute() Minute { return m.window.minute(m.now()) }
