@@ -72,11 +72,11 @@ func (l *memoryLanding) name() string          { return "" }
 func (l *memoryLanding) adopt() error          { return nil }
 func (l *memoryLanding) open() (engine, error) { return &memoryEngine{tree: l.tree}, nil }
 
-func (l *memoryLanding) accept(name string, _ int64, r io.Reader) error {
+func (l *memoryLanding) accept(name string, size int64, r io.Reader) error {
 	if name != memoryRows {
 		return fmt.Errorf("no such file is known: %w", ErrDamaged)
 	}
-	in := bufio.NewReaderSize(r, copyBytes)
+	in := bufio.NewReaderSize(r, int(min(size, copyBytes)))
 	var last string
 	for {
 		key, err := readField(in, maxKeyBytes)

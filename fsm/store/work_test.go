@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph/storagetest"
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 )
 
@@ -82,7 +83,7 @@ func testPrompt(at graph.Position, text string) *pb.Node {
 }
 
 // rowsOf is every row of a store, by its description.
-func rowsOf(t testing.TB, s *Store) map[string]string {
+func rowsOf(t storagetest.T, s *Store) map[string]string {
 	t.Helper()
 	sn := s.Snapshot()
 	defer sn.Close()
@@ -92,7 +93,7 @@ func rowsOf(t testing.TB, s *Store) map[string]string {
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("rows: %v", err)
 	}
 	d, err := sn.Digest()
 	if err != nil || d != sn.System().Digest {
