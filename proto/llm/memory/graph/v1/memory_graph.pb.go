@@ -453,7 +453,8 @@ type Node struct {
 	//	*Node_Template
 	//	*Node_Session
 	NodeData isNode_NodeData `protobuf_oneof:"node_data"`
-	// Revision of the last change of this node; what UpdateNodeRequest.expected_revision compares with. Set by the server.
+	// Revision of the last change of this node; what UpdateNodeRequest.expected_revision compares with. A template's
+	// usage_count rises without moving it; a session has that of its creation. Set by the server.
 	Revision uint64 `protobuf:"varint,101,opt,name=revision,proto3" json:"revision,omitempty"`
 	// The session this node belongs to, fixed when the node was made; empty for agents and templates. Set by the server;
 	// read on GraphTransferService.Import only.

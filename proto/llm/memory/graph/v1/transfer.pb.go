@@ -26,7 +26,8 @@ const (
 type ImportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Up to 1000 nodes and edges together. Sessions are nodes of type SESSION and come before what belongs to them.
-	// Times left unset become the instant of the commit and do not count when records are compared.
+	// Times left unset become the instant of the commit. When a record is compared with the stored one, unset times do not
+	// count, nor does what the server moves by itself: updated_at, is_active, usage_count.
 	Nodes []*Node `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	// Written after the nodes of the chunk.
 	Edges []*Edge `protobuf:"bytes,2,rep,name=edges,proto3" json:"edges,omitempty"`
