@@ -209,18 +209,17 @@ func TestFolderThatIsNotWholeIsRefused(t *testing.T) {
 	}
 }
 
-// rot changes one byte in the last third of what a session's command left in the file, or of the file.
+// rot changes one byte of every copy that a session's command left in the file, else of the file's last third.
 func rot(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	at := bytes.Index(data, []byte(sessionID(5)))
-	if at < 0 {
-		at = len(data) * 2 / 3
+	rotten := bytes.ReplaceAll(data, []byte(sessionID(5)), []byte(sessionID(6)))
+	if bytes.Equal(rotten, data) {
+		rotten[len(data)*2/3] ^= 1
 	}
-	data[at] ^= 1
-	return os.WriteFile(path, data, 0o600)
+	return os.WriteFile(path, rotten, 0o600)
 }
 
 // emptyVote makes a vote file in which there is nothing.

@@ -79,13 +79,10 @@ func openBoth(folder string, onFault func(error)) (*Logs, *Stable, error) {
 }
 
 func openFile(path string) (store *raftboltdb.BoltStore, err error) {
-	if err := checkMetaPages(path); err != nil {
+	if err := checkFile(path); err != nil {
 		return nil, err
 	}
 	g := guard{file: path}
-	if err := g.run("check", func() error { return checkBuckets(path) }); err != nil {
-		return nil, boltError(path, "check", err)
-	}
 	err = g.run("open", func() error {
 		store, err = raftboltdb.New(raftboltdb.Options{
 			Path: path,

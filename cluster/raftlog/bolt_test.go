@@ -97,6 +97,7 @@ func flipIsRefused(t *testing.T, folder, name string, at int, intact []byte, wan
 	broken := bytes.Clone(intact)
 	broken[at] ^= 0x41
 	copied := t.TempDir()
+	defer os.RemoveAll(copied)
 	for _, other := range []string{FirstLog, StableFile} {
 		data := broken
 		if other != name {
@@ -108,7 +109,7 @@ func flipIsRefused(t *testing.T, folder, name string, at int, intact []byte, wan
 	}
 	entries, term, vote, err := readAll(copied)
 	if err != nil {
-		if !strings.Contains(err.Error(), name) && err != ErrKeyNotFound {
+		if !strings.Contains(err.Error(), name) || !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s byte %d: the error does not name the file: %v", name, at, err)
 		}
 		return true

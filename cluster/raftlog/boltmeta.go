@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"io/fs"
-	"os"
 )
 
 // Layout of a bbolt file (go.etcd.io/bbolt v1.5.0, internal/common/meta.go, in the byte order of the machine): two meta
@@ -25,51 +23,36 @@ const (
 	boltMaxPageSize = 64 << 10
 )
 
+// boltMeta is a meta page.
 type boltMeta struct {
-	pageSize    uint32
-	highWater   uint64
-	transaction uint64
+	pageSize               uint32
+	root, freelist         uint64
+	highWater, transaction uint64
 }
 
-// checkMetaPages refuses a file of which a meta page is damaged, or which was cut short. bbolt opens it if the other
-// meta page is good, which takes back the last transaction: entries that were acknowledged would be gone without a
-// word. A write that a power cut interrupts does not look like this: the 64 bytes lie in one sector.
-// A file that is absent or empty is none of its business.
-func checkMetaPages(path string) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("open raft file: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("raft file %s: %w", path, err)
-	}
-	if info.Size() == 0 {
-		return nil
-	}
+// readMetas returns the newer meta page and refuses a file of which either is damaged, or which was cut short. bbolt opens
+// it if the other one is good, which takes back the last transaction: entries that were acknowledged would be gone without
+// a word. A write that a power cut interrupts does not look like this: the 64 bytes lie in one sector.
+func readMetas(f io.ReaderAt, size int64) (boltMeta, error) {
 	first, err := readMeta(f, 0, 0)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return boltMeta{}, err
 	}
 	second, err := readMeta(f, 1, int64(first.pageSize))
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return boltMeta{}, err
 	}
 	newer, older := first, second
 	if newer.transaction < older.transaction {
 		newer, older = older, newer
 	}
 	if newer.transaction != older.transaction+1 {
-		return fmt.Errorf("%s: meta pages are of transactions %d and %d: %w", path, older.transaction, newer.transaction, ErrDamaged)
+		return boltMeta{}, fmt.Errorf("meta pages are of transactions %d and %d: %w", older.transaction, newer.transaction, ErrDamaged)
 	}
-	if need := newer.highWater * uint64(newer.pageSize); uint64(info.Size()) < need {
-		return fmt.Errorf("%s: file has %d bytes, its pages need %d: %w", path, info.Size(), need, ErrDamaged)
+	if pages := uint64(size) / uint64(newer.pageSize); newer.highWater > pages {
+		return boltMeta{}, fmt.Errorf("file of %d bytes has %d pages, it should have %d: %w", size, pages, newer.highWater, ErrDamaged)
 	}
-	return nil
+	return newer, nil
 }
 
 func readMeta(f io.ReaderAt, page uint64, at int64) (boltMeta, error) {
@@ -83,7 +66,10 @@ func readMeta(f io.ReaderAt, page uint64, at int64) (boltMeta, error) {
 	e, m := binary.NativeEndian, b[boltPageHeader:]
 	h := fnv.New64a()
 	h.Write(m[:boltSumAt])
-	meta := boltMeta{pageSize: e.Uint32(m[8:]), highWater: e.Uint64(m[40:]), transaction: e.Uint64(m[48:])}
+	meta := boltMeta{
+		pageSize: e.Uint32(m[8:]), root: e.Uint64(m[16:]), freelist: e.Uint64(m[32:]),
+		highWater: e.Uint64(m[40:]), transaction: e.Uint64(m[48:]),
+	}
 	switch {
 	case e.Uint32(m) != boltMagic, e.Uint64(m[boltSumAt:]) != h.Sum64():
 		return meta, fmt.Errorf("meta page %d at offset %d: checksum does not match: %w", page, at, ErrDamaged)
