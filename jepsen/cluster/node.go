@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,6 +29,17 @@ const (
 	readyWithin = 60 * time.Second
 	stopWithin  = 30 * time.Second
 )
+
+// TrailingLogs is the least number of log entries that a server keeps behind a snapshot (D20).
+const TrailingLogs = 1024
+
+// Compacting are the arguments of a server that takes a snapshot every few entries and keeps as little log as it may, so
+// that a short test sees many snapshots, and a log that no longer begins with the first entry.
+func Compacting() []string {
+	return []string{
+		"--snapshot-threshold", "64", "--snapshot-interval", "50ms", "--trailing-logs", strconv.Itoa(TrailingLogs),
+	}
+}
 
 // Options say what to run.
 type Options struct {

@@ -21,6 +21,8 @@ var eventIDShape = regexp.MustCompile(`^([0-9a-f]{8})-([0-9a-f]{16})-[0-9a-f]{8}
 
 // feed is an open stream of events whose headers have arrived: what happens from now on will be on it.
 type feed struct {
+	// end closes the stream; the end of the test does too.
+	end    context.CancelFunc
 	stream grpc.ServerStreamingClient[graphpb.Event]
 	header metadata.MD
 	last   *graphpb.Event
@@ -28,13 +30,19 @@ type feed struct {
 
 func (e *Env) events(t *testing.T, request *graphpb.StreamEventsRequest) *feed {
 	t.Helper()
-	stream := must(e.Graph.StreamEvents(open(t), request))(t)
-	header := must(stream.Header())(t)
-	if len(header) == 0 {
-		_, err := stream.Recv()
+	ctx, cancel := context.WithCancel(open(t))
+	stream, err := e.Graph.StreamEvents(ctx, request)
+	if err != nil {
+		cancel()
 		t.Fatalf("stream of events was refused: %v", err)
 	}
-	return &feed{stream: stream, header: header}
+	header, err := stream.Header()
+	if err != nil || len(header) == 0 {
+		_, err = stream.Recv()
+		cancel()
+		t.Fatalf("stream of events was refused: %v", err)
+	}
+	return &feed{end: cancel, stream: stream, header: header}
 }
 
 // next reads one event and holds it against the rules of all events.
@@ -128,6 +136,7 @@ func (e *Env) history(t *testing.T) []*graphpb.Event {
 		return nil
 	}
 	f := e.events(t, &graphpb.StreamEventsRequest{FromBeginning: true})
+	defer f.end()
 	return f.until(t, func(event *graphpb.Event) bool { return event.GetId() == last })
 }
 

@@ -54,7 +54,7 @@ func (m meters) series(name string, labels ...string) *dto.Metric {
 	return nil
 }
 
-// value is that of a counter or gauge, or the number of observations of a histogram; NaN when there is no such series.
+// value is that of a counter or gauge, or the number of observations of a histogram or summary; NaN when there is no such series.
 func (m meters) value(name string, labels ...string) float64 {
 	metric := m.series(name, labels...)
 	switch {
@@ -64,6 +64,8 @@ func (m meters) value(name string, labels ...string) float64 {
 		return metric.GetGauge().GetValue()
 	case metric.GetHistogram() != nil:
 		return float64(metric.GetHistogram().GetSampleCount())
+	case metric.GetSummary() != nil:
+		return float64(metric.GetSummary().GetSampleCount())
 	}
 	return math.NaN()
 }
@@ -71,11 +73,11 @@ func (m meters) value(name string, labels ...string) float64 {
 const (
 	counters = "nodes_created_total edges_created_total prompts_submitted_total responses_generated_total " +
 		"tools_invoked_total agent_handoffs_total template_instantiations_total queries_executed_total " +
-		"vault_archives_total vault_retrievals_total vault_errors_total grpc_requests_total " +
-		"errors_total cache_hits_total cache_requests_total stream_nodes_total"
-	gauges = "active_sessions total_nodes total_edges cache_size_bytes buffer_size grpc_active_streams grpc_active_connections"
-	// Their series come with the first plugin and the first registry.
-	later = "plugin_executions_total plugin_errors_total registry_calls_total plugin_duration_seconds"
+		"grpc_requests_total errors_total stream_nodes_total"
+	gauges = "active_sessions total_nodes total_edges grpc_active_streams grpc_active_connections"
+	// These come with their parts: the vault, the cache, plugins and the registry. Once there, they are well formed.
+	later = "vault_archives_total vault_retrievals_total vault_errors_total cache_hits_total cache_requests_total " +
+		"cache_size_bytes buffer_size plugin_executions_total plugin_errors_total registry_calls_total plugin_duration_seconds"
 )
 
 func histograms() map[string][]float64 {

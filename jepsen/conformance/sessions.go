@@ -28,7 +28,7 @@ func sessionCases() []Case {
 			Calls: []string{closeSession, addPrompt, createNode, batchCreateNodes, instantiate, addResponse, addToolInvocation,
 				updateNode, createEdge, deleteNode, getSession}},
 		{Name: "closing_a_session_again_changes_nothing", Section: "3", Run: closeTwice,
-			Calls: []string{closeSession, getSession}},
+			Calls: []string{closeSession, getMetrics}},
 	}
 }
 

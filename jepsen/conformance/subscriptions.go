@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"regexp"
@@ -123,14 +124,11 @@ func trimmedEventID(t *testing.T, e *Env) {
 	own := e.own(t, "--event-retention-count", "50")
 	session := own.session(t).GetId()
 	first := own.lastEvent(t)
-	var nodes []*graphpb.Node
-	for i := range 300 {
-		nodes = append(nodes, agentNode("", fmt.Sprint("agent ", i)))
-	}
-	own.batch(t, nodes...)
-	eventually(t, "the first event is trimmed", func() bool {
-		return own.events(t, &graphpb.StreamEventsRequest{FromBeginning: true}).next(t).GetId() != first
+	inParallel(t, 300, func(i int) error {
+		_, err := own.Graph.CreateNode(t.Context(), &graphpb.CreateNodeRequest{Node: agentNode("", fmt.Sprint("agent ", i))})
+		return err
 	})
+	eventually(t, "the first event is trimmed", func() bool { return own.oldestEvent(t) != first })
 	named := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{16}-[0-9a-f]{8}`)
 	eventually(t, "a stream resumes after the oldest event that a refusal names", func() bool {
 		got := refusal(refusedStream(own.Graph.StreamEvents(open(t), &graphpb.StreamEventsRequest{AfterEventId: first})))(
@@ -139,7 +137,9 @@ func trimmedEventID(t *testing.T, e *Env) {
 		if len(ids) == 0 || ids[len(ids)-1] <= first {
 			t.Fatalf("%q does not name the oldest event", got.Message())
 		}
-		stream := must(own.Graph.StreamEvents(open(t), &graphpb.StreamEventsRequest{AfterEventId: ids[len(ids)-1]}))(t)
+		ctx, cancel := context.WithCancel(open(t))
+		defer cancel()
+		stream := must(own.Graph.StreamEvents(ctx, &graphpb.StreamEventsRequest{AfterEventId: ids[len(ids)-1]}))(t)
 		next, err := stream.Recv() // trimming may have gone on meanwhile
 		return err == nil && next.GetId() > ids[len(ids)-1]
 	})
@@ -147,6 +147,40 @@ func trimmedEventID(t *testing.T, e *Env) {
 		SessionId: session, AfterEventId: first,
 	})))(t, codes.OutOfRange)
 	wantEqual(t, "the session is still there", session, own.getSession(t, session).GetId())
+}
+
+// oldestEvent is the id of the oldest event that is retained.
+func (e *Env) oldestEvent(t *testing.T) string {
+	t.Helper()
+	f := e.events(t, &graphpb.StreamEventsRequest{FromBeginning: true})
+	defer f.end()
+	return f.next(t).GetId()
+}
+
+func retentionKeeps(t *testing.T, e *Env) {
+	const keep = 50
+	own := e.own(t, "--event-retention-count", fmt.Sprint(keep))
+	own.session(t)
+	first := own.lastEvent(t)
+	var nodes []*graphpb.Node
+	for i := range 6 * keep {
+		nodes = append(nodes, agentNode("", fmt.Sprint("agent ", i)))
+	}
+	own.batch(t, nodes...)
+	newest := own.lastEvent(t)
+	eventually(t, "the first event is trimmed", func() bool {
+		ctx, cancel := context.WithCancel(open(t))
+		defer cancel()
+		_, err := refusedStream(own.Graph.StreamEvents(ctx, &graphpb.StreamEventsRequest{AfterEventId: first}))
+		return status.Code(err) == codes.OutOfRange
+	})
+	wantEqual(t, "newest event after trimming", newest, own.lastEvent(t))
+	if kept := len(own.history(t)); kept < keep {
+		t.Errorf("%d events are kept, want at least %d", kept, keep)
+	}
+	f := own.events(t, &graphpb.StreamEventsRequest{AfterEventId: newest})
+	own.session(t)
+	wantEqual(t, "event after the newest", sessionOpened, f.next(t).GetType())
 }
 
 func reducedEvents(t *testing.T, e *Env) {

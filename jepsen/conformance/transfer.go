@@ -19,11 +19,11 @@ import (
 func transferCases() []Case {
 	return []Case{
 		{Name: "an_export_imported_elsewhere_exports_the_same", Section: "D8", Run: roundTrip,
-			Calls: []string{importRecords, exportRecords, query}},
+			Calls: []string{importRecords, exportRecords, streamQuery, getMetrics}},
 		{Name: "an_import_is_verbatim_and_makes_no_edges", Section: "D8", Run: importVerbatim,
 			Calls: []string{importRecords, getNode, getSession, getEdges, query}},
 		{Name: "an_equal_record_is_left_as_it_is", Section: "D8", Run: importEqual,
-			Calls: []string{importRecords, getNode, streamEvents}},
+			Calls: []string{importRecords, exportRecords, streamEvents}},
 		{Name: "a_different_record_fails_its_chunk_only", Section: "D8", Run: importDifferent,
 			Calls: []string{importRecords, getNode}},
 		{Name: "a_resume_token_skips_what_is_committed", Section: "D8", Run: importResumes, Calls: []string{importRecords}},

@@ -28,13 +28,13 @@ func TestCrash(t *testing.T) {
 	t.Logf("seed %d", seed)
 	report, err := crash.Run(t.Context(), crash.Config{
 		Binary: binary, DataDir: filepath.Join(t.TempDir(), "data"), Seed: seed, Rounds: rounds, Writers: 6,
-		Args: []string{"--snapshot-threshold", "64", "--trailing-logs", "32"}, Logf: t.Logf,
+		Args: cluster.Compacting(), Logf: t.Logf,
 	})
 	t.Logf("%+v", report)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if report.Acknowledged == 0 || report.Crashes != rounds {
+	if report.Acknowledged == 0 || report.Crashes != rounds || report.Compactions == 0 {
 		t.Errorf("the run proved nothing: %+v", report)
 	}
 }

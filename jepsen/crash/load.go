@@ -172,7 +172,7 @@ func (w *writer) batch(session string) *operation {
 			PromptId: id("p"), TokenUsage: &graphpb.TokenUsage{},
 		}}},
 		{NodeData: &graphpb.Node_ToolInvocation{ToolInvocation: &graphpb.ToolInvocationNode{ResponseId: id("r"), ToolName: "x"}}},
-		{NodeData: &graphpb.Node_Agent{Agent: &graphpb.AgentNode{Name: w.text()}}},
+		{NodeData: &graphpb.Node_Agent{Agent: &graphpb.AgentNode{Name: id("a")}}},
 		{NodeData: &graphpb.Node_ToolInvocation{ToolInvocation: &graphpb.ToolInvocationNode{ResponseId: id("r"), ToolName: "y"}}},
 	}}
 	return call("BatchCreateNodes", func(ctx context.Context, c client) (*graphpb.BatchCreateNodesResponse, error) {

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
+	"regexp"
+	"strconv"
 	"sync"
 	"time"
 
@@ -32,6 +36,8 @@ type Report struct {
 	Crashes, EarlyCrashes          int
 	Acknowledged, Unknown, Retried int
 	Events                         int
+	// Compactions is how often the server looked whether to cut its log after a snapshot.
+	Compactions int
 }
 
 const (
@@ -39,6 +45,8 @@ const (
 	shortestRound, longestRound = 150 * time.Millisecond, 1200 * time.Millisecond
 	// An early crash comes this soon after the start, in one of three rounds.
 	latestEarlyCrash = 150 * time.Millisecond
+	// So many writes, one after the other, come first: the log is then long enough to be cut.
+	ageing = cluster.TrailingLogs + 200
 	// What a call may take when the server lives.
 	callWithin = 30 * time.Second
 )
@@ -77,6 +85,9 @@ func Run(ctx context.Context, config Config) (Report, error) {
 }
 
 func (r *run) all(ctx context.Context) error {
+	if err := r.age(ctx); err != nil {
+		return err
+	}
 	for range r.config.Rounds {
 		if err := r.round(ctx); err != nil {
 			return err
@@ -94,9 +105,29 @@ func (r *run) all(ctx context.Context) error {
 	return r.node.Stop(ctx)
 }
 
+// age lets the first writer write alone until the log is long.
+func (r *run) age(ctx context.Context) error {
+	if err := r.node.Start(ctx); err != nil {
+		return err
+	}
+	conn, err := r.node.Dial()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	graph, first := graphgrpc.NewMemoryGraphServiceClient(conn), r.writers[0]
+	for range ageing {
+		first.pending = first.next()
+		if err := first.try(ctx, graph); err != nil {
+			return fmt.Errorf("before the first crash: %w", err)
+		}
+	}
+	return nil
+}
+
 // round looks at what is there, writes, and crashes.
 func (r *run) round(ctx context.Context) error {
-	if r.random.IntN(3) == 0 {
+	if r.random.IntN(3) == 0 && r.node.Address() == "" {
 		if err := r.crashEarly(); err != nil {
 			return err
 		}
@@ -118,12 +149,38 @@ func (r *run) round(ctx context.Context) error {
 	}
 	busy.Go(func() { failures[len(r.writers)] = r.watcher.follow(load, graphgrpc.NewMemoryGraphServiceClient(conn)) })
 	r.wait(ctx, shortestRound+time.Duration(r.random.Int64N(int64(longestRound-shortestRound))))
+	compactions, scrapeErr := r.compactions(ctx)
+	r.report.Compactions += compactions
 	err = r.node.Kill()
 	r.report.Crashes++
 	// Writers end when their next call fails; the watcher when its stream breaks.
 	busy.Wait()
 	r.logf("crash %d", r.report.Crashes)
-	return errors.Join(append(failures, err)...)
+	return errors.Join(append(failures, scrapeErr, err)...)
+}
+
+var compactLogs = regexp.MustCompile(`(?m)^memory_graph_raft_compactLogs_count ([0-9]+)$`)
+
+// compactions asks the server how often it has looked whether to cut its log. It proves that the run is about what it says.
+func (r *run) compactions(ctx context.Context) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.node.MetricsAddress()+"/metrics", nil)
+	if err != nil {
+		return 0, fmt.Errorf("metrics: %w", err)
+	}
+	reply, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, fmt.Errorf("metrics: %w", err)
+	}
+	defer func() { _ = reply.Body.Close() }()
+	text, err := io.ReadAll(reply.Body)
+	if err != nil {
+		return 0, fmt.Errorf("metrics: %w", err)
+	}
+	found := compactLogs.FindSubmatch(text)
+	if found == nil {
+		return 0, nil
+	}
+	return strconv.Atoi(string(found[1]))
 }
 
 // crashEarly kills the server while it starts.
