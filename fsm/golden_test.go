@@ -25,7 +25,7 @@ type golden struct {
 	digest  string
 }
 
-func readGolden(t *testing.T, name string) golden {
+func readGolden(t testing.TB, name string) golden {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(goldenDir, name))
 	if err != nil {
