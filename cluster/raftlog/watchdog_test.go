@@ -68,6 +68,7 @@ func TestWatchdogReportsSlowAndGivesUpHung(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(2 * HungAfter)
+				synctest.Wait()
 				if slow != c.slow || hung != c.hung {
 					t.Errorf("%s that takes %v: got %d slow, %d hung, want %d, %d", name, c.takes, slow, hung, c.slow, c.hung)
 				}
