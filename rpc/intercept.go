@@ -74,12 +74,17 @@ func (s *Server) answer(ctx context.Context, c *call, err error) error {
 	return st
 }
 
-// ended replaces the error of a context by why it ended.
+// ended replaces the error of a context by why it ended; what became of a proposal stays what it was.
 func ended(ctx context.Context, err error) error {
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
-		return context.Cause(ctx)
+	cause := context.Cause(ctx)
+	if !errors.Is(err, context.Canceled) || ctx.Err() == nil || errors.Is(cause, context.Canceled) {
+		return err
 	}
-	return err
+	var before, now *LogError
+	if errors.As(err, &before) && errors.As(cause, &now) {
+		return &LogError{Kind: now.Kind, NotProposed: before.NotProposed, Err: now.Err}
+	}
+	return cause
 }
 
 func (s *Server) finished(fullMethod string, c *call, err error, start time.Time) {

@@ -371,3 +371,45 @@ func TestServeMetricsEndsWithItsServer(t *testing.T) {
 		t.Error("a closed listener is served")
 	}
 }
+
+// TestAStreamThatEndsTellsWhatBecameOfItsProposal: that this node goes down does not mean that nothing was written.
+func TestAStreamThatEndsTellsWhatBecameOfItsProposal(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cut := &LogError{Kind: Interrupted, Err: context.Canceled}
+	if got := ended(ctx, cut); !errors.Is(got, cut) {
+		t.Errorf("of a stream that goes on: %v", got)
+	}
+	cancel(errStopping)
+	var log *LogError
+	if err := ended(ctx, cut); !errors.As(err, &log) || log.Kind != Stopping || log.NotProposed {
+		t.Errorf("of a proposal: %v", err)
+	}
+	if err := ended(ctx, ctx.Err()); !errors.As(err, &log) || log.Kind != Stopping || !log.NotProposed {
+		t.Errorf("of a read: %v", err)
+	}
+	if err := ended(ctx, errDisk); !errors.Is(err, errDisk) {
+		t.Errorf("of another error: %v", err)
+	}
+}
+
+// TestAClosedStoreIsNoDamage: calls that come when the node is nearly gone are told to go elsewhere.
+func TestAClosedStoreIsNoDamage(t *testing.T) {
+	r := start(t)
+	s := r.session()
+	stream, _ := r.events(&pb.StreamEventsRequest{})
+	r.prompt(s.Id, "x")
+	take(t, stream, 1)
+	if err := r.log.machine.Store().Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		calling(r.GetSession, &pb.GetSessionRequest{SessionId: s.Id})(r.ctx()),
+		calling(r.Query, &pb.QueryRequest{})(r.ctx()),
+		calling(r.GetMetrics, &emptypb.Empty{})(r.ctx()),
+		calling(r.CreateSession, &pb.CreateSessionRequest{})(r.ctx(keyIdempotency, "k")),
+	} {
+		if status.Code(err) != codes.Unavailable {
+			t.Errorf("got %v", err)
+		}
+	}
+}

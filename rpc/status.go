@@ -167,9 +167,7 @@ func refused(r *graph.Error, meta map[string]string) error {
 		}})
 	}
 	if r.ResourceName != "" {
-		details = append(details, &errdetails.ResourceInfo{
-			ResourceType: r.ResourceType, ResourceName: clip(r.ResourceName, maxFieldBytes), Description: clip(r.Message, maxMessageBytes),
-		})
+		details = append(details, &errdetails.ResourceInfo{ResourceType: r.ResourceType, ResourceName: clip(r.ResourceName, maxFieldBytes)})
 	}
 	return build(a, r.Message, reason, meta, details...)
 }

@@ -12,8 +12,11 @@ import (
 // namespace begins every name of ours.
 const namespace = "memory_graph"
 
-// statusOK is the label of a call that succeeded.
-const statusOK = "OK"
+// The labels of a call that succeeded, and of one whose caller went away: neither is an error.
+const (
+	statusOK       = "OK"
+	statusCanceled = "Canceled"
+)
 
 // Counts is what the graph holds.
 type Counts struct {
@@ -107,7 +110,7 @@ func (m *Metrics) makeCounters() {
 	m.handoffs = m.counter("agent_handoffs_total", "TRANSFERS_TO edges created by a call.")
 	m.instantiations = m.counter("template_instantiations_total", "Templates instantiated.")
 	m.queries = m.counter("queries_executed_total", "Query and StreamQuery calls that succeeded.")
-	m.errors = m.counter("errors_total", "Calls that ended with any other status than OK.")
+	m.errors = m.counter("errors_total", "Calls that ended with any other status than OK and Canceled.")
 }
 
 func (m *Metrics) makeCalls() {
@@ -206,7 +209,7 @@ func (m *Metrics) Finished(method, status string, took time.Duration) {
 	m.requests.WithLabelValues(method, status).Inc()
 	m.requestDuration.WithLabelValues(method).Observe(took.Seconds())
 	m.window.request(m.now())
-	if status != statusOK {
+	if status != statusOK && status != statusCanceled {
 		m.errors.Inc()
 	}
 }
