@@ -181,8 +181,17 @@ func CheckImportEdge(path string, e *pb.Edge) error {
 	if e != nil && e.Id == "" {
 		return invalid(path+".id", "is required")
 	}
+	// The bindings of an instantiation are longer than what a caller may write on an edge.
+	c := &checker{path: path}
+	bindings, bound := e.GetProperties()[bindingsKey]
+	if bound && e.Type == instantiates {
+		c.text("properties."+bindingsKey, bindings, false)
+		delete(e.Properties, bindingsKey)
+		defer func() { e.Properties[bindingsKey] = bindings }()
+	}
 	if err := CheckEdge(path, e); err != nil {
 		return err
 	}
-	return checkTime(path+".created_at", e.CreatedAt)
+	c.time(checkTime(c.at("created_at"), e.CreatedAt))
+	return c.err
 }

@@ -205,6 +205,17 @@ func TestCheckEdge(t *testing.T) {
 	wantField(t, graph.CheckImportEdge("edge", named), "edge.created_at")
 	named.Type = 0
 	wantField(t, graph.CheckImportEdge("edge", named), "edge.type")
+	// What an instantiation wrote is longer than what callers may.
+	for n, field := range map[int]string{1_000_000: "", 1_000_001: "edge.properties.variable_bindings"} {
+		made := &pb.Edge{Id: "i", FromNodeId: "p", ToNodeId: "m", Type: pb.EdgeType_EDGE_TYPE_INSTANTIATES, Properties: map[string]string{"variable_bindings": text(n)}}
+		wantField(t, graph.CheckImportEdge("edge", made), field)
+		if len(made.Properties["variable_bindings"]) != n {
+			t.Error("the bindings are lost")
+		}
+		if n == 1_000_000 {
+			wantField(t, graph.CheckEdge("edge", made), "edge.properties")
+		}
+	}
 }
 
 func TestNewEdgeQuery(t *testing.T) {

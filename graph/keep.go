@@ -37,6 +37,10 @@ func (k *keeper) parent(was, now *pb.TemplateNode) {
 	switch {
 	case has && (!had || after != before):
 		k.fail("node.template.metadata." + ParentKey)
+	case had && !has && len(now.Metadata) >= MaxMetadataEntries:
+		if k.err == nil {
+			k.err = invalid("node.template.metadata", "has %d entries, at most %d with %s", len(now.Metadata), MaxMetadataEntries-1, ParentKey)
+		}
 	case had && !has:
 		if now.Metadata == nil {
 			now.Metadata = map[string]string{}

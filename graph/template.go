@@ -14,7 +14,11 @@ import (
 // ParentKey is the metadata entry of a template that names the one it inherits from.
 const ParentKey = "parent_id"
 
-const depthKey = "inheritance_depth"
+// Properties of the edges that templates make.
+const (
+	depthKey    = "inheritance_depth"
+	bindingsKey = "variable_bindings"
+)
 
 func (c *checker) template(t *pb.TemplateNode) {
 	c.name("name", t.Name, true)
@@ -226,7 +230,7 @@ func (c *Change) Instantiate(templateID string, revision uint64, p *pb.Node, bin
 	}
 	c.auto(made, t, instantiates, map[string]string{
 		"template_version":   t.node.GetTemplate().GetVersion(),
-		"variable_bindings":  bindings,
+		bindingsKey:          bindings,
 		"instantiation_time": time.Unix(0, c.Instant).UTC().Format(time.RFC3339Nano),
 	})
 	if used := &t.node.GetTemplate().UsageCount; *used < math.MaxInt64 {
