@@ -26,6 +26,8 @@ const (
 	defaultAddress = "127.0.0.1:50051"
 	defaultPort    = "50051"
 	defaultTimeout = 30 * time.Second
+	// addressVariable stands in for --address.
+	addressVariable = "MEMORY_GRAPH_ADDRESS"
 	// maxReplyBytes is what the client takes in one message: a reply of 4 MiB and some framing.
 	maxReplyBytes = 8 << 20
 )
@@ -97,7 +99,7 @@ func (p *program) client(v verb) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		address := cmp.Or(c.address, p.getenv("MEMORY_GRAPH_ADDRESS"), defaultAddress)
+		address := cmp.Or(c.address, p.getenv(addressVariable), defaultAddress)
 		conn, err := dial(address, p.revisionTo(c.verbose))
 		if err != nil {
 			return err
@@ -120,7 +122,7 @@ func (c *connection) addFlags(cmd *cobra.Command, k kind) {
 	if k == streaming || k == upload {
 		timeout = 0
 	}
-	f.StringVar(&c.address, "address", "", "server address, or several separated by commas (environment MEMORY_GRAPH_ADDRESS; default "+defaultAddress+")")
+	f.StringVar(&c.address, "address", "", "server address, or several separated by commas (environment "+addressVariable+"; default "+defaultAddress+")")
 	f.DurationVar(&c.timeout, "timeout", timeout, "how long the command may take; 0 is no limit")
 	f.StringVarP(&c.output, "output", "o", string(formatTable), "table, json or yaml")
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "tell the revision of each answer on standard error")

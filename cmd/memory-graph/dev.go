@@ -1,16 +1,22 @@
 package main
 
 import (
-	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"math"
 	"net"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster"
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 	"github.com/globalbusinessadvisors/llm-memory-graph/rpc"
 )
 
@@ -50,18 +56,18 @@ func (p *program) newDevCommand() *cobra.Command {
 		Long: `dev starts a durable server of one node. It takes the same road as a cluster: every write is in the Raft log, synced,
 before it is acknowledged.
 
-It listens on loopback and asks for no credentials. It prints a line that begins with "ready" once it serves, and stops
-cleanly on an interrupt: calls that have begun finish first.`,
+It listens on loopback, asks for no credentials and encrypts nothing. Once it serves it prints a line that begins with
+"ready" and names its addresses. It stops cleanly on an interrupt: calls that have begun finish first; a second interrupt
+stops it at once, and what was acknowledged stays.
+
+Each setting is taken from its flag, else from the environment variable named with it, else from its default.`,
 		Example: `  memory-graph dev
   memory-graph dev --sample
   memory-graph dev --data-dir /var/lib/memory-graph --grpc-port 0 --metrics-port 0
   memory-graph dev --in-memory`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := p.fromEnvironment(cmd, cfg); err != nil {
-				return err
-			}
-			if err := cfg.validate(); err != nil {
+			if err := errors.Join(p.fromEnvironment(cmd), cfg.validate()); err != nil {
 				return err
 			}
 			p.started = true
@@ -89,109 +95,100 @@ cleanly on an interrupt: calls that have begun finish first.`,
 	return cmd
 }
 
-// A setting is an environment variable that stands in for a flag.
-type setting struct {
-	name, flag string
-	// convert turns the variable's value into the flag's; nil takes it as it is.
-	convert func(string) (string, error)
-}
-
-var settings = [...]setting{
-	{name: "DB_PATH", flag: "data-dir"},
-	{name: "GRPC_HOST", flag: "grpc-host"},
-	{name: "GRPC_PORT", flag: "grpc-port"},
-	{name: "METRICS_PORT", flag: "metrics-port"},
-	{name: "RUST_LOG", flag: "log-level", convert: rustLog},
-	{name: "LOG_LEVEL", flag: "log-level"},
-	{name: "GRPC_MAX_CONNECTIONS", flag: "max-connections"},
-	{name: "REQUEST_TIMEOUT_MS", flag: "request-timeout", convert: milliseconds},
-	{name: "ENABLE_REFLECTION", flag: "reflection"},
-	{name: "ENABLE_HEALTH", flag: "health"},
-}
-
-// unsupported are variables of features that this version does not have. Starting without what they ask for would be
-// worse than not starting: a server believed to be protected, or to archive, that does not.
-var unsupported = [...]string{
-	"TLS_CERT_PATH", "TLS_KEY_PATH", "TLS_CA_CERT_PATH", "API_KEY_REQUIRED", "API_KEYS",
-	"PLUGIN_DIRS", "REGISTRY_URL", "REGISTRY_API_KEY", "VAULT_URL", "VAULT_API_KEY",
-}
-
-// fromEnvironment fills flags that were not given from the environment.
-func (p *program) fromEnvironment(cmd *cobra.Command, _ *serverConfig) error {
-	for _, name := range unsupported {
-		if v := p.getenv(name); v != "" && v != "false" && v != "0" {
-			return fmt.Errorf("%s is set, but this version has no such feature: unset it to start without", name)
-		}
-	}
-	given := map[string]bool{}
-	for _, s := range settings {
-		given[s.flag] = given[s.flag] || cmd.Flags().Changed(s.flag)
-	}
-	for _, s := range settings {
-		v := p.getenv(s.name)
-		if v == "" || given[s.flag] {
-			continue
-		}
-		if s.convert != nil {
-			converted, err := s.convert(v)
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
-			}
-			v = converted
-		}
-		if err := cmd.Flags().Set(s.flag, v); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
-	}
-	return nil
-}
-
-// rustLog understands a level alone; a directive for a module is refused rather than ignored.
-func rustLog(v string) (string, error) {
-	if _, err := parseLevel(v); err != nil {
-		return "", fmt.Errorf("%q is not understood: use one of trace, debug, info, warn, error, off, or LOG_LEVEL", v)
-	}
-	return v, nil
-}
-
-func milliseconds(v string) (string, error) {
-	ms, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || ms < 1 || ms > math.MaxInt64/int64(time.Millisecond) {
-		return "", fmt.Errorf("%q is no number of milliseconds above 0", v)
-	}
-	return (time.Duration(ms) * time.Millisecond).String(), nil
-}
-
-// validate reports what cobra cannot know to be wrong.
+// validate reports every problem at once, of what the flags cannot know to be wrong.
 func (c *serverConfig) validate() error {
-	if _, err := parseLevel(c.logLevel); err != nil {
-		return err
-	}
-	for _, port := range []struct {
-		flag string
-		n    int
-	}{{"--grpc-port", c.grpcPort}, {"--metrics-port", c.metricsPort}} {
-		if port.n < 0 || port.n > math.MaxUint16 {
-			return fmt.Errorf("%s %d is no port: use 0 to 65535", port.flag, port.n)
+	var problems []error
+	add := func(bad bool, format string, args ...any) {
+		if bad {
+			problems = append(problems, fmt.Errorf(format, args...))
 		}
 	}
-	if c.grpcPort != 0 && c.grpcPort == c.metricsPort && c.grpcHost == c.metricsHost {
-		return fmt.Errorf("--grpc-port and --metrics-port are both %d", c.grpcPort)
+	_, err := parseLevel(c.logLevel)
+	add(err != nil, "--log-level: %w", err)
+	for _, l := range []struct {
+		what, host string
+		port       int
+	}{{"grpc", c.grpcHost, c.grpcPort}, {"metrics", c.metricsHost, c.metricsPort}} {
+		add(l.port < 0 || l.port > math.MaxUint16, "--%s-port: %d is no port: use 0 to 65535", l.what, l.port)
+		add(l.host == "", "--%s-host is empty: use 0.0.0.0 to listen on every address", l.what)
 	}
-	if c.retainAge < 0 {
-		return fmt.Errorf("--event-retention-age %v is negative", c.retainAge)
-	}
-	return nil
+	same := c.grpcPort == c.metricsPort && (c.grpcHost == c.metricsHost || unspecified(c.grpcHost) || unspecified(c.metricsHost))
+	add(c.grpcPort != 0 && same, "--grpc-port and --metrics-port are both %d", c.grpcPort)
+	// The room below takes 0 for its default.
+	add(c.snapshotThreshold == 0, "--snapshot-threshold is 0, at least 1")
+	add(c.trailingLogs == 0, "--trailing-logs is 0, at least 1024")
+	return errors.Join(append(problems, c.node(nil, nil).Validate(), c.api(nil).Validate())...)
 }
 
-// place names where the data is, for people.
+// node is the part of the configuration that is for the room below.
+func (c *serverConfig) node(logger hclog.Logger, fail context.CancelCauseFunc) cluster.Config {
+	return cluster.Config{
+		Folder: c.dataDir, InMemory: c.inMemory, Name: "dev", Version: version, Random: rand.Reader, Logger: logger,
+		SnapshotThreshold: c.snapshotThreshold, TrailingLogs: c.trailingLogs,
+		Retention: fsm.Retention{Count: c.retainEvents, Age: c.retainAge},
+		Fatal:     func(err error) { fail(fmt.Errorf("the node failed: %w", err)) },
+	}
+}
+
+// api is the part of the configuration that is for the service.
+func (c *serverConfig) api(logger hclog.Logger) rpc.Config {
+	cfg := rpc.DefaultConfig()
+	cfg.Version = version
+	if logger != nil {
+		cfg.Logger = logger.Named("rpc")
+	}
+	cfg.MaxConnections, cfg.RequestTimeout = c.maxConnections, c.requestTimeout
+	cfg.Reflection, cfg.Health = c.reflection, c.health
+	return cfg
+}
+
+// listeners open both ports or none.
+func (c *serverConfig) listeners() (api, metrics net.Listener, err error) {
+	if api, err = listen("grpc", c.grpcHost, c.grpcPort); err != nil {
+		return nil, nil, err
+	}
+	if metrics, err = listen("metrics", c.metricsHost, c.metricsPort); err != nil {
+		return nil, nil, errors.Join(err, api.Close())
+	}
+	return api, metrics, nil
+}
+
+// listen opens a port; its error says which flag would help.
+func listen(what, host string, port int) (net.Listener, error) {
+	network := "tcp"
+	if net.ParseIP(host).To4() != nil {
+		network = "tcp4" // or 0.0.0.0 would listen on IPv6, too
+	}
+	l, err := net.Listen(network, net.JoinHostPort(host, strconv.Itoa(port)))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%w; choose another port with --%s-port, 0 for a free one", err, what)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("%w; choose a port above 1023 with --%s-port, 0 for a free one", err, what)
+	case err != nil:
+		return nil, fmt.Errorf("%w; choose another address with --%s-host", err, what)
+	}
+	return l, nil
+}
+
+// unspecified says whether a server that listens on the host hears every address of the machine.
+func unspecified(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsUnspecified()
+}
+
+// place names where the data is.
 func (c *serverConfig) place() string {
 	if c.inMemory {
 		return "memory"
 	}
-	return cmp.Or(c.dataDir, defaultDataDir)
+	return c.dataDir
 }
 
-func listen(host string, port int) (net.Listener, error) {
-	return net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+func parseLevel(name string) (hclog.Level, error) {
+	level := hclog.LevelFromString(strings.ToLower(name))
+	if level == hclog.NoLevel {
+		return level, fmt.Errorf("%q is no log level: use trace, debug, info, warn, error or off", name)
+	}
+	return level, nil
 }

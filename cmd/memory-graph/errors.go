@@ -13,15 +13,15 @@ import (
 
 // explain says what went wrong and, where there is something to do about it, what to do next.
 func explain(err error) string {
-	s, ok := remote(err)
+	s, attempt, ok := remote(err)
 	if errors.Is(err, context.Canceled) || ok && s.Code() == codes.Canceled {
 		return "interrupted"
 	}
 	if !ok {
-		return printable(err.Error())
+		return printable(strings.ReplaceAll(err.Error(), "\n", "; ")) // one line for errors that were joined
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s (%s)", printable(s.Message()), s.Code())
+	fmt.Fprintf(&b, "%s%s (%s)", printable(attempt), printable(s.Message()), s.Code())
 	for _, d := range s.Details() {
 		b.WriteString(detail(d))
 	}
@@ -31,13 +31,19 @@ func explain(err error) string {
 	return b.String()
 }
 
-// remote finds the status that a server, or gRPC on its behalf, answered with.
-func remote(err error) (*status.Status, bool) {
-	var answered interface{ GRPCStatus() *status.Status }
-	if !errors.As(err, &answered) {
-		return nil, false
+// remote finds the status that a server, or gRPC on its behalf, answered with, and what was attempted.
+func remote(err error) (s *status.Status, attempt string, ok bool) {
+	var answered interface {
+		error
+		GRPCStatus() *status.Status
 	}
-	return answered.GRPCStatus(), true
+	if !errors.As(err, &answered) {
+		return nil, "", false
+	}
+	if before, whole := strings.CutSuffix(err.Error(), answered.Error()); whole {
+		attempt = before
+	}
+	return answered.GRPCStatus(), attempt, true
 }
 
 func detail(d any) string {

@@ -150,7 +150,7 @@ func (c *call) follow(ctx context.Context, req *pb.StreamEventsRequest) error {
 			failures = 0
 		}
 		resumable := req.GetAfterEventId() != "" || req.GetFromBeginning()
-		switch s, ok := remote(err); {
+		switch s, _, ok := remote(err); {
 		case ok && s.Code() == codes.DeadlineExceeded && c.timeout > 0:
 			return nil // the server noticed the end of the time a little earlier
 		case !ok || s.Code() != codes.Unavailable || !resumable || failures >= maxReconnects || failures == 0 && !seen:

@@ -24,7 +24,9 @@ type program struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
-	now            func() time.Time
+	// self is how this program was called.
+	self string
+	now  func() time.Time
 	// started is set when a command's own work begins: errors before are errors of usage.
 	started bool
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1/graphgrpc"
 	"github.com/globalbusinessadvisors/llm-memory-graph/rpc/importer"
@@ -18,6 +19,15 @@ import (
 //
 //go:embed sample/*.json
 var sampleFiles embed.FS
+
+// isEmpty says whether a graph has no node.
+func isEmpty(ctx context.Context, conn grpc.ClientConnInterface) (bool, error) {
+	m, err := graphgrpc.NewMemoryGraphServiceClient(conn).GetMetrics(ctx, &emptypb.Empty{})
+	if err != nil {
+		return false, fmt.Errorf("look whether the graph is empty: %w", err)
+	}
+	return m.GetTotalNodes() == 0, nil
+}
 
 // loadSample imports the sample runs through the connection and prints the tree of each to out. It returns the ids of
 // their sessions. Loading them again changes nothing.

@@ -2,135 +2,149 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster"
-	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 	"github.com/globalbusinessadvisors/llm-memory-graph/rpc"
 )
 
 const (
-	// readyTimeout is how long a node of its own may take to lead.
-	readyTimeout = 30 * time.Second
 	// drainTimeout is how long calls that have begun may go on after a signal to stop.
 	drainTimeout = 10 * time.Second
+	// failedTimeout is how long a server that has failed may take to close. The disk that made it fail may never answer.
+	failedTimeout = 5 * time.Second
+	// patience is how often a server that is not ready yet says so.
+	patience = 5 * time.Second
 )
 
-// serve runs a server until ctx is done or the node fails. What it defers, read from the end, is the shutdown.
+// serve runs a server until ctx is done, which is a clean end, or until it fails.
 func (p *program) serve(ctx context.Context, cfg serverConfig) error {
-	logger, err := p.logger(cfg)
-	if err != nil {
-		return err
-	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	restrictFiles()
+	return supervise(ctx, func(ctx context.Context, failed *failure) error { return p.runServer(ctx, cfg, failed) })
+}
 
-	node, err := cluster.Open(cfg.node(logger, stop))
+// runServer opens, serves and closes. What it defers, read from the end, is the shutdown.
+func (p *program) runServer(ctx context.Context, cfg serverConfig, failed *failure) (err error) {
+	logger := p.logger(cfg)
+	raftMetrics, err := measureRaft()
 	if err != nil {
 		return err
 	}
-	defer func() { report(logger, "close the node", node.Close()) }()
+	node, err := cluster.Open(cfg.node(logger, failed.report))
+	if err != nil {
+		return err
+	}
+	defer closing(&err, node.Close)
 
 	server, err := rpc.New(cfg.api(logger), &road{node: node}, node.Machine())
 	if err != nil {
 		return err
 	}
-	defer func() { report(logger, "close the server", server.Close()) }()
-	if err := measureRaft(server); err != nil {
-		return err
+	defer closing(&err, server.Close)
+	if err := server.Metrics().Registry().Register(raftMetrics); err != nil {
+		return fmt.Errorf("metrics of raft: %w", err)
 	}
 
 	api, metrics, err := cfg.listeners()
 	if err != nil {
 		return err
 	}
-	running := start(stop, server, api, metrics)
+	running := start(server, api, metrics, failed)
 	defer running.wait()
-	defer shutDown(logger, server, running.http)
+	defer running.shutDown(logger, failed)
 
-	if err := awaitLeader(ctx, node); err != nil {
+	err = awaitReady(ctx, node, logger)
+	if err == nil {
+		err = p.welcome(ctx, cfg, logger, api.Addr(), metrics.Addr())
+	}
+	if err != nil && ctx.Err() == nil {
 		return err
 	}
-	if cfg.sample {
-		if err := p.showSample(ctx, api.Addr().String()); err != nil {
-			return err
-		}
-	}
-	logger.Warn("no credentials are asked for and nothing is encrypted: keep this server on loopback or a network you trust")
-	fmt.Fprintf(p.stdout, "ready grpc=%s metrics=%s data=%s\n", api.Addr(), metrics.Addr(), cfg.place())
-	if cfg.sample {
-		p.showNextSteps(api.Addr().String(), metrics.Addr().String())
-	}
 	<-ctx.Done()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return cause
-	}
+	logger.Info("stopping; another signal stops at once", "calls may take", drainTimeout)
 	return nil
 }
 
-func awaitLeader(ctx context.Context, node *cluster.Node) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	if err := node.Barrier(ctx, 0); err != nil {
-		return fmt.Errorf("the node did not become ready: %w", err)
-	}
-	return nil
+// closing closes something at the end of a function and adds what goes wrong to the function's error.
+func closing(err *error, closeIt func() error) { *err = errors.Join(*err, closeIt()) }
+
+// A failure is that a server cannot go on. The first report counts.
+type failure struct {
+	ctx    context.Context
+	report context.CancelCauseFunc
 }
 
-func report(logger hclog.Logger, what string, err error) {
-	if err != nil {
-		logger.Error(what, "error", err)
+// cause is what was reported, nil so far.
+func (f *failure) cause() error { return context.Cause(f.ctx) }
+
+// supervise runs a server and says how it did. The context that it hands on ends when the server is asked to stop, and
+// when it has failed. A server that has failed and does not end is left behind: the process is about to.
+func supervise(ctx context.Context, run func(context.Context, *failure) error) error {
+	failed := &failure{}
+	failed.ctx, failed.report = context.WithCancelCause(context.Background())
+	defer failed.report(nil)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	context.AfterFunc(failed.ctx, stop)
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, failed) }()
+	select {
+	case err := <-ended:
+		if cause := failed.cause(); cause != nil {
+			return cause
+		}
+		return err
+	case <-failed.ctx.Done():
+	}
+	select {
+	case <-ended:
+		return failed.cause()
+	case <-time.After(failedTimeout):
+		return fmt.Errorf("%w; it did not close within %v", failed.cause(), failedTimeout)
 	}
 }
 
-func (c *serverConfig) node(logger hclog.Logger, stop context.CancelCauseFunc) cluster.Config {
-	return cluster.Config{
-		Folder: c.dataDir, InMemory: c.inMemory, Name: "dev", Version: version, Random: rand.Reader, Logger: logger,
-		SnapshotThreshold: c.snapshotThreshold, TrailingLogs: c.trailingLogs,
-		Retention: fsm.Retention{Count: c.retainEvents, Age: c.retainAge},
-		Fatal:     func(err error) { stop(fmt.Errorf("the node failed: %w", err)) },
-	}
+// A waiter gets ready.
+type waiter interface {
+	WaitReady(context.Context) error
 }
 
-func (c *serverConfig) api(logger hclog.Logger) rpc.Config {
-	cfg := rpc.DefaultConfig()
-	cfg.Version, cfg.Logger = version, logger.Named("rpc")
-	cfg.MaxConnections, cfg.RequestTimeout = c.maxConnections, c.requestTimeout
-	cfg.Reflection, cfg.Health = c.reflection, c.health
-	return cfg
-}
-
-func (c *serverConfig) listeners() (api, metrics net.Listener, err error) {
-	if api, err = listen(c.grpcHost, c.grpcPort); err != nil {
-		return nil, nil, fmt.Errorf("%w; choose another with --grpc-port, 0 for a free one", err)
+// awaitReady waits until the node leads and has applied its log. However long that takes, it is no failure: what has been
+// applied stays applied, and giving up would only begin anew.
+func awaitReady(ctx context.Context, node waiter, logger hclog.Logger) error {
+	for start := time.Now(); ; {
+		wait, cancel := context.WithTimeout(ctx, patience)
+		err := node.WaitReady(wait)
+		late := wait.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if !late {
+			return fmt.Errorf("wait until the node is ready: %w", err)
+		}
+		logger.Info("not ready yet: reading the log", "since", time.Since(start).Round(time.Second))
 	}
-	if metrics, err = listen(c.metricsHost, c.metricsPort); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%w; choose another with --metrics-port, 0 for a free one", err), api.Close())
-	}
-	return api, metrics, nil
 }
 
 // serving is the goroutines that answer the two ports.
 type serving struct {
-	http *http.Server
-	done chan struct{}
+	server *rpc.Server
+	http   *http.Server
+	done   chan struct{}
 }
 
-func start(stop context.CancelCauseFunc, server *rpc.Server, api, metrics net.Listener) *serving {
-	s := &serving{http: server.MetricsServer(), done: make(chan struct{}, 2)}
+func start(server *rpc.Server, api, metrics net.Listener, failed *failure) *serving {
+	s := &serving{server: server, http: server.MetricsServer(), done: make(chan struct{}, 2)}
 	run := func(what string, serve func() error) {
 		if err := serve(); err != nil {
-			stop(fmt.Errorf("%s: %w", what, err))
+			failed.report(fmt.Errorf("%s: %w", what, err))
 		}
 		s.done <- struct{}{}
 	}
@@ -145,79 +159,20 @@ func (s *serving) wait() {
 	}
 }
 
-// shutDown lets calls finish and ends streams, then closes the metrics port.
-func shutDown(logger hclog.Logger, server *rpc.Server, metrics *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+// shutDown lets calls finish and ends streams, then closes the metrics port, which tells meanwhile that this node is not
+// ready. A server that has failed has nothing to finish.
+func (s *serving) shutDown(logger hclog.Logger, failed *failure) {
+	ctx, cancel := context.WithTimeout(failed.ctx, drainTimeout)
 	defer cancel()
-	report(logger, "finish calls", server.Shutdown(ctx))
-	report(logger, "close the metrics port", metrics.Shutdown(ctx))
-}
-
-func (p *program) logger(cfg serverConfig) (hclog.Logger, error) {
-	level, err := parseLevel(cfg.logLevel)
-	return hclog.New(&hclog.LoggerOptions{
-		Name: "memory-graph", Level: level, Output: p.stderr, JSONFormat: cfg.logJSON,
-	}), err
-}
-
-func parseLevel(name string) (hclog.Level, error) {
-	level := hclog.LevelFromString(strings.ToLower(name))
-	if level == hclog.NoLevel {
-		return level, fmt.Errorf("%q is no log level: use trace, debug, info, warn, error or off", name)
+	if err := s.server.Shutdown(ctx); err != nil {
+		logger.Warn("calls were cut off", "error", err)
 	}
-	return level, nil
-}
-
-// showSample loads the sample into a graph without nodes, and prints it.
-func (p *program) showSample(ctx context.Context, address string) error {
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return err
+	if err := s.http.Shutdown(ctx); err != nil {
+		logger.Debug("scrapes were cut off", "error", err, "close", s.http.Close())
 	}
-	defer conn.Close()
-	empty, err := isEmpty(ctx, conn)
-	if err != nil || !empty {
-		return err
-	}
-	_, err = loadSample(ctx, conn, p.stdout)
-	return err
 }
 
-func (p *program) showNextSteps(api, metrics string) {
-	fmt.Fprintf(p.stdout, `
-try, in another terminal:
-  bin/memory-graph session list --address %[1]s
-  bin/memory-graph query --address %[1]s --type tool_invocation --filter status=failed
-  bin/memory-graph events --follow --address %[1]s
-  bin/memory-graph import PATH --address %[1]s      your own chats: JSON or JSONL
-  open http://%[2]s/
-stop with ctrl-c; the data stays.
-`, api, metrics)
-}
-
-// road makes the replicated log what the API writes through.
-type road struct{ node *cluster.Node }
-
-func (r *road) Propose(ctx context.Context, command []byte) (fsm.Result, error) {
-	result, err := r.node.Propose(ctx, command)
-	return result, logError(err)
-}
-
-func (r *road) Barrier(ctx context.Context, staleness time.Duration) error {
-	return logError(r.node.Barrier(ctx, staleness))
-}
-
-func (r *road) Ready() error { return logError(r.node.Ready()) }
-
-// logError says in the API's words why the log gave no result.
-func logError(err error) error {
-	var failed *cluster.Error
-	if !errors.As(err, &failed) {
-		return err
-	}
-	kinds := map[cluster.Kind]rpc.LogKind{
-		cluster.NoLeader: rpc.NoLeader, cluster.Overloaded: rpc.Overloaded, cluster.Stopping: rpc.Stopping,
-		cluster.Interrupted: rpc.Interrupted, cluster.Failed: rpc.Stopping,
-	}
-	return &rpc.LogError{Kind: kinds[failed.Kind], NotProposed: failed.NotProposed, Err: err}
+func (p *program) logger(cfg serverConfig) hclog.Logger {
+	level, _ := parseLevel(cfg.logLevel) // validated
+	return hclog.New(&hclog.LoggerOptions{Name: "memory-graph", Level: level, Output: p.stderr, JSONFormat: cfg.logJSON})
 }

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster"
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
+	"github.com/globalbusinessadvisors/llm-memory-graph/rpc"
+	"github.com/globalbusinessadvisors/llm-memory-graph/rpc/telemetry"
+)
+
+// road makes the replicated log what the API writes through.
+type road struct{ node *cluster.Node }
+
+func (r *road) Propose(ctx context.Context, command []byte) (fsm.Result, error) {
+	result, err := r.node.Propose(ctx, command)
+	return result, logError(err)
+}
+
+func (r *road) Barrier(ctx context.Context, staleness time.Duration) error {
+	return logError(r.node.Barrier(ctx, staleness))
+}
+
+func (r *road) Ready() error { return logError(r.node.Ready()) }
+
+// logError says in the API's words why the log gave no result.
+func logError(err error) error {
+	var failed *cluster.Error
+	if !errors.As(err, &failed) {
+		return err
+	}
+	return &rpc.LogError{Kind: logKind(failed.Kind), NotProposed: failed.NotProposed, Err: err}
+}
+
+func logKind(k cluster.Kind) rpc.LogKind {
+	switch k {
+	case cluster.NoLeader:
+		return rpc.NoLeader
+	case cluster.Overloaded:
+		return rpc.Overloaded
+	case cluster.Stopping, cluster.Failed:
+		return rpc.Stopping
+	case cluster.Interrupted:
+		return rpc.Interrupted
+	}
+	panic("a kind of log error has no name in the API: " + k.Error())
+}
+
+// measureRaft makes Raft and its log report what they measure, and returns it for the metrics of a server. Raft reports to one
+// place in a process, and from its start: this comes before a node is opened.
+func measureRaft() (prometheus.Collector, error) {
+	registry := prometheus.NewRegistry()
+	sink, err := telemetry.NewRaftSink(registry)
+	if err != nil {
+		return nil, err
+	}
+	return registry, telemetry.MeasureRaft(sink)
+}
