@@ -33,6 +33,8 @@ const (
 	minTrailingLogs  = 1024
 	notifyBuffer     = 16
 	drainTimeout     = 5 * time.Second
+
+	failedCloseTimeout = 5 * time.Second
 )
 
 // Defaults of [Config].
@@ -96,7 +98,7 @@ type Config struct {
 	// Events hear what happens.
 	Events Events
 	// Fatal is called once, when this node cannot go on: its store or log failed, or its disk hangs. It should end the
-	// process, and must not call Close on the calling goroutine. The node proposes and applies nothing afterwards.
+	// process, and must not call Close on the calling goroutine; the write that hangs may never come back. The node proposes and applies nothing afterwards.
 	Fatal func(error)
 }
 

@@ -47,8 +47,11 @@ type Node struct {
 	die  context.CancelFunc
 	// running: Open has done its checks, so that what fails is no longer returned by it.
 	running atomic.Bool
-	// failure is why this node cannot go on.
+	// failure is why this node cannot go on; hasFailed is closed with it.
 	failure   atomic.Pointer[error]
+	hasFailed chan struct{}
+	// patience is how long Close waits for a node that has failed.
+	patience  time.Duration
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -77,6 +80,7 @@ func Open(config Config) (*Node, error) {
 	n := &Node{
 		config: config, logger: config.Logger.Named("cluster"),
 		queue: newQueue(), gate: newGate(), notify: make(chan bool, notifyBuffer),
+		hasFailed: make(chan struct{}), patience: failedCloseTimeout,
 	}
 	n.life, n.die = context.WithCancel(context.Background())
 	n.dead = n.life.Done()
@@ -157,9 +161,23 @@ func (n *Node) raftConfig() *raft.Config {
 }
 
 // Close stops taking commands, finishes those that wait for at most five seconds, and ends when the last goroutine of the
-// node is gone and its files are closed. It may be called more than once.
+// node is gone and its files are closed. Of a node that has failed, whose disk may hang, it gives up after five seconds more:
+// the process should end then. It may be called more than once.
 func (n *Node) Close() error {
-	n.closeOnce.Do(func() { n.closeErr = n.close() })
+	n.closeOnce.Do(func() {
+		closed := make(chan error, 1)
+		go func() { closed <- n.close() }()
+		select {
+		case n.closeErr = <-closed:
+			return
+		case <-n.hasFailed:
+		}
+		select {
+		case n.closeErr = <-closed:
+		case <-time.After(n.patience):
+			n.closeErr = fmt.Errorf("close node: it does not come to an end: %w", n.failed())
+		}
+	})
 	return n.closeErr
 }
 
@@ -188,6 +206,7 @@ func (n *Node) fatal(err error) {
 	if !n.running.Load() || !n.failure.CompareAndSwap(nil, &err) {
 		return
 	}
+	close(n.hasFailed)
 	n.logger.Error("this node cannot go on", "error", err)
 	n.queue.close()
 	n.stopProposing()

@@ -229,6 +229,25 @@ func TestStoreThatFailsEndsTheNode(t *testing.T) {
 	}
 }
 
+func TestCloseGivesUpOnANodeThatHangs(t *testing.T) {
+	c := testConfig(t)
+	c.Fatal = nil
+	n, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready(t, n)
+	n.patience = time.Millisecond
+	n.background.Add(1) // one of its goroutines hangs
+	hangs := errors.New("the disk hangs")
+	n.fatal(hangs)
+	if err := n.Close(); !errors.Is(err, hangs) {
+		t.Errorf("close: got %v, want that the disk hangs", err)
+	}
+	n.background.Done()
+	<-n.dead
+}
+
 // live opens the node's own snapshot.
 func live(t *testing.T, n *Node) (*raft.SnapshotMeta, []byte) {
 	t.Helper()
