@@ -18,7 +18,6 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	reflectv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
-	reflectv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -108,15 +107,17 @@ func TestReflection(t *testing.T) {
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("services (-want +got):\n%s", diff)
 	}
-	alpha := must[grpc.BidiStreamingClient[reflectv1alpha.ServerReflectionRequest, reflectv1alpha.ServerReflectionResponse]](t)(
-		reflectv1alpha.NewServerReflectionClient(r.conn).ServerReflectionInfo(r.ctx()))
+	// The older version is the same on the wire.
+	raw := must[grpc.ClientStream](t)(r.conn.NewStream(r.ctx(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true},
+		"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"))
+	alpha := &grpc.GenericClientStream[reflectv1.ServerReflectionRequest, reflectv1.ServerReflectionResponse]{ClientStream: raw}
 	for _, symbol := range []string{"llm.memory.graph.v1.MemoryGraphService", "llm.memory.graph.v1.MemoryGraphService.AddPrompt", "llm.memory.graph.v1.Node"} {
-		if err := alpha.Send(&reflectv1alpha.ServerReflectionRequest{
-			MessageRequest: &reflectv1alpha.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: symbol},
+		if err := alpha.Send(&reflectv1.ServerReflectionRequest{
+			MessageRequest: &reflectv1.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: symbol},
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if got := must[*reflectv1alpha.ServerReflectionResponse](t)(alpha.Recv()); got.GetFileDescriptorResponse() == nil {
+		if got := must[*reflectv1.ServerReflectionResponse](t)(alpha.Recv()); got.GetFileDescriptorResponse() == nil {
 			t.Errorf("%s: %v", symbol, got)
 		}
 	}
