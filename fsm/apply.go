@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm/store"
@@ -27,6 +29,9 @@ type applier struct {
 	// derived counts the ids that the command at hand has made, edges the edges.
 	derived uint32
 	edges   int
+	// mac is keyed by key, to be reset and used again.
+	mac hash.Hash
+	key [32]byte
 }
 
 // apply applies one command. What it refuses leaves no trace but the memory of the refusal.
@@ -155,18 +160,26 @@ func (a *applier) change(c *logpb.Command) *graph.Change {
 // newID derives an id from the place of the command in the log of this lineage. The key keeps callers from guessing it.
 func (a *applier) newID() string {
 	sys := a.batch.System()
-	mac := hmac.New(sha256.New, sys.Key[:])
 	var b [16]byte
 	binary.BigEndian.PutUint32(b[:], sys.Lineage)
 	binary.BigEndian.PutUint64(b[4:], sys.Commands)
 	binary.BigEndian.PutUint32(b[12:], a.derived)
 	a.derived++
-	mac.Write([]byte("id"))
-	mac.Write(b[:])
-	id := mac.Sum(nil)[:16]
+	id := a.keyed("id", b[:])[:16]
 	id[6] = id[6]&0x0f | 0x80 // UUIDv8
 	id[8] = id[8]&0x3f | 0x80
 	return formatUUID(id)
+}
+
+// keyed is the HMAC-SHA-256 of a body under the key of the cluster; use keeps one use of the key apart from another.
+func (a *applier) keyed(use string, body []byte) []byte {
+	if key := a.batch.System().Key; a.mac == nil || a.key != key {
+		a.mac, a.key = hmac.New(sha256.New, key[:]), key
+	}
+	a.mac.Reset()
+	a.mac.Write([]byte(use))
+	a.mac.Write(body)
+	return a.mac.Sum(nil)
 }
 
 func formatUUID(b []byte) string {
@@ -177,16 +190,25 @@ func formatUUID(b []byte) string {
 // emit seals an event into the chain and appends it to the feed.
 func (a *applier) emit(e *logpb.StoredEvent, session graph.Position) uint32 {
 	sys := a.batch.System()
-	mac := hmac.New(sha256.New, sys.Key[:])
-	mac.Write([]byte("event"))
-	mac.Write(graph.Encode(e))
-	e.Digest = mac.Sum(nil)
-	sys.Chain = sha256.Sum256(append(sys.Chain[:], e.Digest...))
-	e.Chain = sys.Chain[:]
+	body := graph.Encode(e)
+	digest := a.keyed("event", body)
+	sys.Chain = sha256.Sum256(append(sys.Chain[:], digest...))
 	key := store.EventKey{Revision: a.revision, Ordinal: a.ordinal}
-	a.batch.PutEvent(key, graph.Tenant(e.Tenant), session, e.Type, graph.Encode(e))
+	a.batch.PutEvent(key, graph.Tenant(e.Tenant), session, e.Type, seal(body, digest, sys.Chain[:]))
 	a.ordinal++
 	return key.Ordinal
+}
+
+// Numbers of the fields of a logpb.StoredEvent that seal it. They come after all others, so that they can be appended.
+const (
+	digestField = 13
+	chainField  = 14
+)
+
+// seal appends digest and chain to an encoded event: the canonical encoding of the whole, without encoding it twice.
+func seal(body, digest, chain []byte) []byte {
+	body = protowire.AppendBytes(protowire.AppendTag(body, digestField, protowire.BytesType), digest)
+	return protowire.AppendBytes(protowire.AppendTag(body, chainField, protowire.BytesType), chain)
 }
 
 // forget takes the detail from an event whose record is going. Its digest stays, so the chain still holds.

@@ -74,6 +74,22 @@ func TestTheChainHolds(t *testing.T) {
 	}
 }
 
+// TestEventRowsAreCanonical: the seal is appended, not encoded, and must be what encoding gives.
+func TestEventRowsAreCanonical(t *testing.T) {
+	w := small(t)
+	snap := w.m.Store().Snapshot()
+	defer snap.Close()
+	for row, err := range snap.Feed(store.EventKey{}) {
+		e := &logpb.StoredEvent{}
+		if err = errors.Join(err, proto.Unmarshal(row.Body, e)); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(graph.Encode(e), row.Body) || len(e.Digest) != 32 || len(e.Chain) != 32 {
+			t.Errorf("event %v is stored as %x", e, row.Body)
+		}
+	}
+}
+
 // TestOrdinalsCountWithinAnEntry: refused commands in between leave no gap.
 func TestOrdinalsCountWithinAnEntry(t *testing.T) {
 	w := newWorld(t)

@@ -202,6 +202,19 @@ func TestDeterminism(t *testing.T) {
 	}
 }
 
+func benchStore(b *testing.B) *store.Store {
+	s, err := store.OpenPebble(b.TempDir(), store.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return s
+}
+
 func openPebble(t *testing.T, dir string) *store.Store {
 	t.Helper()
 	s, err := store.OpenPebble(dir, store.Options{CacheBytes: 8 << 20, MemTableBytes: 1 << 20, OnError: func(err error) { t.Errorf("store: %v", err) }})

@@ -57,7 +57,7 @@ func logOf(t T, stamped []*logpb.Stamped, next func(left int) int) []fsm.LogEntr
 func outcome(results [][]fsm.Result) (out []string) {
 	for _, entry := range results {
 		for _, r := range entry {
-			text := fmt.Sprint(r.Replayed, r.Imported, r.Edge.GetId())
+			text := fmt.Sprint(r.Replayed, r.Imported, r.Edge.GetId(), r.EdgesCreated)
 			var refusal *graph.Error
 			if errors.As(r.Err, &refusal) {
 				text += fmt.Sprintf(" %+v", *refusal)

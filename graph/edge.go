@@ -55,11 +55,9 @@ func (c *Change) CreateEdge(e *pb.Edge) (*pb.Edge, error) {
 		return nil, err
 	}
 	e.CreatedAt = Timestamp(c.Instant)
-	rec := c.link(from, to, e, false)
-	if err := c.touch(from.rec.Session, to.rec.Session); err != nil {
-		return nil, err
-	}
-	return rec.Edge()
+	c.link(from, to, e, false)
+	e.Revision = uint64(c.Revision)
+	return e, c.touch(from.rec.Session, to.rec.Session)
 }
 
 func (c *Change) edgeIDFree(id string) error {
@@ -100,16 +98,15 @@ type end struct {
 }
 
 // link stores an edge between two nodes and emits its event.
-func (c *Change) link(from, to end, e *pb.Edge, automatic bool) EdgeRecord {
+func (c *Change) link(from, to end, e *pb.Edge, automatic bool) {
 	e.Revision = 0
 	rec := EdgeRecord{
 		Created: c.Revision, Modified: c.Revision, Position: c.Tx.NextPosition(),
 		From: from.rec.Position, To: to.rec.Position, FromSession: from.rec.Session, ToSession: to.rec.Session,
-		Automatic: automatic, Type: e.Type, Wire: Encode(e),
+		Automatic: automatic, Type: e.Type,
 	}
 	c.Tx.PutEdge(rec, e)
 	c.emitEdge(pb.EventType_EVENT_TYPE_EDGE_CREATED, rec, e, sessionOf(from, to))
-	return rec
 }
 
 func sessionOf(ends ...end) string {

@@ -151,7 +151,7 @@ type Tx interface {
 	ReplaceNode(old NodeRecord, modified Revision, node *pb.Node)
 	// RemoveNode removes a node's row, index entries, counters, and a response's invocation counter. Not its edges.
 	RemoveNode(rec NodeRecord)
-	// PutEdge stores an edge with its adjacency entries and counters.
+	// PutEdge stores an edge with its adjacency entries and counters. rec is everything but Wire.
 	PutEdge(rec EdgeRecord, edge *pb.Edge)
 	RemoveEdge(rec EdgeRecord)
 	// PutSession stores the changing part of a session and keeps the counter of active ones.
