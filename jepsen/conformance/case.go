@@ -84,6 +84,7 @@ func Cases() []Case {
 		transferCases(),
 		restartCases(),
 		hostileCases(),
+		concurrencyCases(),
 		exampleCases(),
 	)
 }

@@ -163,7 +163,7 @@ func hostileValues(fd protoreflect.FieldDescriptor) map[string]protoreflect.Valu
 			values[fmt.Sprint(n)] = protoreflect.ValueOfUint64(n)
 		}
 	case protoreflect.DoubleKind:
-		for _, n := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), -0.0, math.MaxFloat64, math.SmallestNonzeroFloat64} {
+		for _, n := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.Copysign(0, -1), math.MaxFloat64, math.SmallestNonzeroFloat64} {
 			values[fmt.Sprint(n)] = protoreflect.ValueOfFloat64(n)
 		}
 	default:

@@ -127,7 +127,9 @@ func idShapes(t *testing.T, e *Env) {
 	made := e.talk(t, 1)
 	fill := strings.Repeat("x", 128-len(unique("")))
 	wantEqual(t, "id of 128 bytes", 128, len(e.create(t, agentNode(unique(fill), "a")).GetId()))
-	for _, bad := range []string{unique(fill + "x"), unique("nul\x00"), unique("line\n"), unique("esc\x1b[31m"), unique("bell\a"), unique("del\x7f")} {
+	for _, bad := range []string{
+		unique(fill + "x"), unique("nul\x00"), unique("line\n"), unique("esc\x1b[31m"), unique("bell\a"), unique("del\x7f"),
+	} {
 		invalid(e.Graph.CreateNode(ctx, &graphpb.CreateNodeRequest{Node: agentNode(bad, "a")}))(t, "id")
 		invalid(e.Graph.CreateTemplate(ctx, &graphpb.CreateTemplateRequest{
 			Template: &graphpb.TemplateNode{Id: bad, Name: "n", TemplateText: "t"},

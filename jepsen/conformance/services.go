@@ -6,10 +6,10 @@ import (
 	"time"
 
 	graphpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
-	"google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 )
@@ -119,15 +119,22 @@ func reflectionV1(t *testing.T, e *Env) {
 	wantEqual(t, "code of an unknown symbol", int32(codes.NotFound), wrong.GetErrorResponse().GetErrorCode())
 }
 
+// reflectionV1Alpha sends the messages of v1, which are the same on the wire: the package of v1alpha is deprecated, its
+// clients are not.
 func reflectionV1Alpha(t *testing.T, e *Env) {
-	stream := must(grpc_reflection_v1alpha.NewServerReflectionClient(e.Conn).ServerReflectionInfo(open(t)))(t)
-	if err := stream.Send(&grpc_reflection_v1alpha.ServerReflectionRequest{
-		MessageRequest: &grpc_reflection_v1alpha.ServerReflectionRequest_ListServices{},
+	desc := &grpc.StreamDesc{StreamName: "ServerReflectionInfo", ServerStreams: true, ClientStreams: true}
+	stream := must(e.Conn.NewStream(open(t), desc, reflectionAlpha))(t)
+	if err := stream.SendMsg(&grpc_reflection_v1.ServerReflectionRequest{
+		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{},
 	}); err != nil {
 		t.Fatal(err)
 	}
+	var reply grpc_reflection_v1.ServerReflectionResponse
+	if err := stream.RecvMsg(&reply); err != nil {
+		t.Fatal(err)
+	}
 	var got []string
-	for _, service := range must(stream.Recv())(t).GetListServicesResponse().GetService() {
+	for _, service := range reply.GetListServicesResponse().GetService() {
 		got = append(got, service.GetName())
 	}
 	wantServices(t, got)
