@@ -22,12 +22,20 @@ func TestPebbleFormatIsTheNewestOfItsVersion(t *testing.T) {
 	}
 }
 
-func reopen(t testing.TB, fs vfs.FS, s *Store) *Store {
-	t.Helper()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
+func TestWhatPebbleSaysIsPassedOn(t *testing.T) {
+	var errs []error
+	var texts []string
+	o := Options{OnError: func(err error) { errs = append(errs, err) }, OnMessage: func(text string) { texts = append(texts, text) }}
+	l := pebbleLogger{o}
+	l.Infof("flushed %d", 1)
+	l.Errorf("not flushed: %w", os.ErrPermission)
+	mustPanic(t, "pebble: the end", func() { l.Fatalf("the end") })
+	if len(texts) != 1 || texts[0] != "flushed 1" || len(errs) != 2 || !errors.Is(errs[0], os.ErrPermission) {
+		t.Errorf("heard %q and %v", texts, errs)
 	}
-	return openCrash(t, fs)
+	quiet := pebbleLogger{Options{}}
+	quiet.Infof("nobody listens")
+	quiet.Errorf("to this neither")
 }
 
 func TestReopenedStoreIsTheSame(t *testing.T) {

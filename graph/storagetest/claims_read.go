@@ -111,7 +111,10 @@ func revisionsAreOfTheRecord(w *world) {
 	want := rec
 	want.Modified = 12
 	equal(w.t, "replaced record", got, want)
-	e := w.edge(references, "e", rec, rec)
+	tx := w.tx()
+	at := tx.NextPosition()
+	tx.PutEdge(graph.EdgeRecord{Position: at, From: rec.Position, To: rec.Position}, &pb.Edge{Id: "e", Type: references, Revision: 99})
+	e, _ := must[graph.EdgeRecord](w.t)(tx.EdgeAt(at))
 	edge := &pb.Edge{}
 	if err := proto.Unmarshal(e.Wire, edge); err != nil || edge.Revision != 0 {
 		w.t.Errorf("edge %v, %v", edge, err)
