@@ -414,3 +414,25 @@ func TestAClosedStoreIsNoDamage(t *testing.T) {
 		}
 	}
 }
+
+// TestStreamsOfAConnectionAreLimited: one more waits for its turn.
+func TestStreamsOfAConnectionAreLimited(t *testing.T) {
+	r := start(t)
+	ctx, cancel := context.WithCancel(r.ctx())
+	defer cancel()
+	for range maxConcurrentStreams {
+		must[metadata.MD](t)(must[grpc.ServerStreamingClient[pb.Event]](t)(r.StreamEvents(ctx, &pb.StreamEventsRequest{})).Header())
+	}
+	if got := r.metric("memory_graph_grpc_active_streams"); got != maxConcurrentStreams {
+		t.Errorf("%v streams are open", got)
+	}
+	short, end := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer end()
+	err := calling(r.ListSessions, &pb.ListSessionsRequest{})(short)
+	if status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("one call more: %v", err)
+	}
+	if got := r.metric("memory_graph_grpc_requests_total", "method", "ListSessions", "status", "OK"); got != 0 {
+		t.Errorf("it was served %v times", got)
+	}
+}
