@@ -67,7 +67,7 @@ func (p *program) runServer(ctx context.Context, cfg serverConfig, failed *failu
 		return err
 	}
 	<-ctx.Done()
-	logger.Info("stopping; another signal stops at once", "calls may take", drainTimeout)
+	logger.Info("stopping; another signal stops at once", "calls_may_take", drainTimeout.String())
 	return nil
 }
 
@@ -129,7 +129,7 @@ func awaitReady(ctx context.Context, node waiter, logger hclog.Logger) error {
 		if !late {
 			return fmt.Errorf("wait until the node is ready: %w", err)
 		}
-		logger.Info("not ready yet: reading the log", "since", time.Since(start).Round(time.Second))
+		logger.Info("not ready yet: reading the log", "waited", time.Since(start).Round(time.Second).String())
 	}
 }
 

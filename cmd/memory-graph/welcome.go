@@ -22,7 +22,7 @@ func (p *program) welcome(ctx context.Context, cfg serverConfig, logger hclog.Lo
 	}
 	for _, a := range []net.Addr{api, metrics} {
 		if tcp, ok := a.(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
-			logger.Warn("others than this machine may connect: no credentials are asked for and nothing is encrypted", "address", a)
+			logger.Warn("others than this machine may connect: no credentials are asked for and nothing is encrypted", "address", a.String())
 		}
 	}
 	text := fmt.Sprintf("ready grpc=%s metrics=%s data=%s\n", api, metrics, quoted(cfg.place()))
