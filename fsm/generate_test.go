@@ -3,7 +3,6 @@ package fsm_test
 import (
 	"fmt"
 
-	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
@@ -110,13 +109,4 @@ func (g generator) operation() *logpb.Command {
 	default:
 		return createNodes(g.node())
 	}
-}
-
-// clone keeps the lists that are generated apart from what apply does to them.
-func clone(commands []*logpb.Command) []*logpb.Command {
-	out := make([]*logpb.Command, len(commands))
-	for i, c := range commands {
-		out[i] = proto.CloneOf(c)
-	}
-	return out
 }

@@ -273,6 +273,8 @@ var templateCases = []nodeCase{
 	{"an empty pattern", aTemplate, ofVariable(func(v *pb.VariableSpec) { v.ValidationPattern = proto.String("") }), ""},
 	{"a pattern of 1024 bytes", aTemplate, ofVariable(func(v *pb.VariableSpec) { v.ValidationPattern = proto.String(text(1024)) }), ""},
 	{"a pattern of 1025 bytes", aTemplate, ofVariable(func(v *pb.VariableSpec) { v.ValidationPattern = proto.String(text(1025)) }), "node.template.variables[0].validation_pattern"},
+	{"64 classes", aTemplate, ofVariable(func(v *pb.VariableSpec) { v.ValidationPattern = proto.String(strings.Repeat(`\w`, 64)) }), ""},
+	{"65 classes", aTemplate, ofVariable(func(v *pb.VariableSpec) { v.ValidationPattern = proto.String(strings.Repeat(`\w`, 65)) }), "node.template.variables[0].validation_pattern"},
 	{"a pattern that does not compile", aTemplate, ofVariable(func(v *pb.VariableSpec) { v.ValidationPattern = proto.String("(") }), "node.template.variables[0].validation_pattern"},
 	{"a pattern with a look-ahead", aTemplate, ofVariable(func(v *pb.VariableSpec) { v.ValidationPattern = proto.String("(?=a)") }), "node.template.variables[0].validation_pattern"},
 }

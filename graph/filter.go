@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -24,7 +25,7 @@ func newFilters(given map[string]string) ([]filter, error) {
 		return nil, invalid("filters", "has %d entries, at most %d", len(given), MaxFilters)
 	}
 	var indexed, scanned []filter
-	for _, key := range slices.Sorted(mapsKeys(given)) {
+	for _, key := range slices.Sorted(maps.Keys(given)) {
 		f, err := newFilter(key, given[key])
 		if err != nil {
 			return nil, err
@@ -37,16 +38,6 @@ func newFilters(given map[string]string) ([]filter, error) {
 	}
 	slices.SortStableFunc(indexed, func(a, b filter) int { return rank(a) - rank(b) })
 	return append(indexed, scanned...), nil
-}
-
-func mapsKeys(m map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 func rank(f filter) int { return slices.Index(attributeKeys[:], f.attribute.Key) }

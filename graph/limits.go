@@ -16,6 +16,7 @@ const (
 	MaxToolsAvailable     = 1000
 	MaxTemplateVariables  = 64
 	MaxPatternBytes       = 1024
+	MaxPatternClasses     = 64 // of \w \d \s and their negations in one pattern
 	MaxDescriptionBytes   = 4096
 	MaxBatchNodes         = 1000
 	MaxBatchGet           = 1000

@@ -60,7 +60,7 @@ func (c *checker) variable(v *pb.VariableSpec, names map[string]bool) {
 	}
 	c.text("default_value", v.GetDefaultValue(), false)
 	if v.GetValidationPattern() != "" {
-		if _, err := compilePattern(v.GetValidationPattern()); err != nil {
+		if err := checkPattern(v.GetValidationPattern()); err != nil {
 			c.fail("validation_pattern", "%v", err)
 		}
 	}
