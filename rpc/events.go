@@ -21,6 +21,7 @@ import (
 const (
 	maxChunkEvents = 512
 	maxChunkBytes  = 1 << 20
+	maxChunkRows   = 1 << 14 // those that are not of the wanted types included
 )
 
 // StreamEvents streams events of the caller's tenant in their one order.
@@ -188,7 +189,7 @@ func (f *follower) follow(ctx context.Context) error {
 				return err
 			}
 		}
-		if more {
+		if more && ctx.Err() == nil {
 			continue
 		}
 		select {
@@ -214,15 +215,16 @@ func (f *follower) chunk() (events []readEvent, more bool, err error) {
 	if err := f.retained(snap); err != nil {
 		return nil, false, err
 	}
-	lineage, size := snap.System().Lineage, 0
+	lineage, size, rows := snap.System().Lineage, 0, 0
 	for row, err := range snap.Events(f.tenant, f.after, f.session) {
 		if err != nil {
 			return nil, false, err
 		}
-		if len(events) == maxChunkEvents || size > maxChunkBytes {
+		if len(events) == maxChunkEvents || size > maxChunkBytes || rows == maxChunkRows {
 			return events, true, nil
 		}
 		f.after = row.Key
+		rows++
 		if len(f.types) > 0 && !slices.Contains(f.types, row.Type) {
 			continue
 		}
