@@ -36,43 +36,50 @@ func (m *Machine) Chore(r Retention) ([]byte, error) {
 			Sweep: &logpb.Sweep{Limit: graph.SweepRows},
 		}})
 	}
-	below, due, err := trimBelow(snap, r)
-	if err != nil || !due {
+	trim, err := trim(snap, r)
+	if err != nil || trim.Limit == 0 {
 		return nil, err
 	}
-	return EncodeCommand(&logpb.Command{Operation: &logpb.Command_TrimEvents{
-		TrimEvents: &logpb.TrimEvents{BelowRevision: uint64(below), Limit: trimRows},
-	}})
+	return EncodeCommand(&logpb.Command{Operation: &logpb.Command_TrimEvents{TrimEvents: trim}})
 }
 
-// trimBelow decides by the oldest events alone: when they are over count or age, the next trimRows of them that are, go.
-func trimBelow(snap *store.Snapshot, r Retention) (below graph.Revision, due bool, err error) {
-	sys := snap.System()
+// trim decides by the oldest events alone: up to trimRows of them that are over count or age go, and not one more.
+func trim(snap *store.Snapshot, r Retention) (*logpb.TrimEvents, error) {
+	t, sys := &logpb.TrimEvents{}, snap.System()
 	over := uint64(0)
 	if r.Count > 0 && sys.EventRows > r.Count {
 		over = sys.EventRows - r.Count
 	}
-	oldest := int64(0)
-	if r.Age > 0 {
-		oldest = sys.Instant - int64(r.Age)
+	if over == 0 && r.Age == 0 {
+		return t, nil
 	}
-	seen := uint64(0)
 	for row, err := range snap.Feed(store.EventKey{}) {
 		if err != nil {
-			return 0, false, err
+			return t, err
 		}
-		aged := false
-		if seen >= over && r.Age > 0 {
-			var e logpb.StoredEvent
-			if err := proto.Unmarshal(row.Body, &e); err != nil {
-				return 0, false, fmt.Errorf("event %v: %w", row.Key, err)
+		if uint64(t.Limit) >= over {
+			old, err := older(row, sys.Instant, r.Age)
+			if err != nil || !old {
+				return t, err
 			}
-			aged = e.Instant < oldest
 		}
-		if seen++; (seen > over && !aged) || seen > trimRows {
+		t.Limit++
+		t.BelowRevision = uint64(row.Key.Revision) + 1
+		if t.Limit == trimRows {
 			break
 		}
-		below, due = row.Key.Revision+1, true
 	}
-	return below, due, nil
+	return t, nil
+}
+
+// older tells whether an event is past its age; 0 is no age.
+func older(row store.FeedRow, now int64, age time.Duration) (bool, error) {
+	if age == 0 {
+		return false, nil
+	}
+	var e logpb.StoredEvent
+	if err := proto.Unmarshal(row.Body, &e); err != nil {
+		return false, fmt.Errorf("event %v: %w", row.Key, err)
+	}
+	return e.Instant < now-int64(age), nil
 }

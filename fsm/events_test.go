@@ -182,7 +182,7 @@ func TestHiddenRecordsAreToldByNoEvent(t *testing.T) {
 		_, all := feed(t, w.m.Store())
 		w.read(func(v graph.View) {
 			for _, e := range all {
-				if err := graph.Redact(v, e); err != nil {
+				if err := graph.Refresh(v, e); err != nil {
 					t.Fatal(err)
 				}
 				if e.Detail != nil {
@@ -204,7 +204,7 @@ func TestHiddenRecordsAreToldByNoEvent(t *testing.T) {
 		t.Error("the sweep has not come yet: the row must have its detail, or this test tests nothing")
 	}
 	w.read(func(v graph.View) {
-		if err := graph.Redact(broken{v, &fault{at: 1}}, all[0]); !errors.Is(err, errBroken) {
+		if err := graph.Refresh(broken{v, &fault{at: 1}}, all[0]); !errors.Is(err, errBroken) {
 			t.Errorf("got %v", err)
 		}
 	})

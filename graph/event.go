@@ -36,21 +36,30 @@ func EventPayload(e *logpb.StoredEvent) string {
 	return string(append(o.json, '}'))
 }
 
-// Redact takes the detail from an event whose record a deletion has hidden and no sweep has reached yet: what is deleted
-// is told by no event from the acknowledgement on.
-func Redact(v View, e *logpb.StoredEvent) error {
-	if e.Detail == nil {
+// Refresh brings an event in line with a view: what a deletion has hidden is told by no event from the acknowledgement on,
+// whether a sweep has reached the event or not; and the end of a session tells its metadata while the session is there.
+func Refresh(v View, e *logpb.StoredEvent) error {
+	ended := e.Type == pb.EventType_EVENT_TYPE_SESSION_CLOSED && e.Reason == reasonClosed
+	if e.Detail == nil && !ended {
 		return nil
 	}
 	id := e.NodeId
-	if e.Type == pb.EventType_EVENT_TYPE_SESSION_CREATED {
+	if id == "" {
 		id = e.SessionId
 	}
-	_, ok, err := v.NodeByID(id)
-	if err == nil && !ok {
+	rec, ok, err := v.NodeByID(id)
+	if err != nil || !ok {
 		e.Detail = nil
+		return err
 	}
-	return err
+	if ended {
+		n, err := rec.Node()
+		if err != nil {
+			return err
+		}
+		e.Detail = &logpb.EventDetail{Metadata: n.GetSession().GetMetadata()}
+	}
+	return nil
 }
 
 func formatTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }

@@ -215,7 +215,11 @@ func (f *follower) chunk() (events []readEvent, more bool, err error) {
 	if err := f.retained(snap); err != nil {
 		return nil, false, err
 	}
-	lineage, size, rows := snap.System().Lineage, 0, 0
+	_, sweeping, err := snap.DoomedTenant()
+	if err != nil {
+		return nil, false, err
+	}
+	lineage, view, size, rows := snap.System().Lineage, snap.View(f.tenant), 0, 0
 	for row, err := range snap.Events(f.tenant, f.after, f.session) {
 		if err != nil {
 			return nil, false, err
@@ -231,6 +235,12 @@ func (f *follower) chunk() (events []readEvent, more bool, err error) {
 		stored := &logpb.StoredEvent{}
 		if err := proto.Unmarshal(row.Body, stored); err != nil {
 			return nil, false, fmt.Errorf("event %s: %w", eventID(lineage, row.Key), err)
+		}
+		// Only a deletion that is still being swept leaves events with detail that nobody may see.
+		if sweeping || stored.Type == pb.EventType_EVENT_TYPE_SESSION_CLOSED {
+			if err := graph.Refresh(view, stored); err != nil {
+				return nil, false, err
+			}
 		}
 		size += len(row.Body)
 		events = append(events, readEvent{stored, render(lineage, row.Key, stored)})

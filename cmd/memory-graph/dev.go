@@ -43,6 +43,7 @@ type serverConfig struct {
 	requestTimeout             time.Duration
 	reflection, health         bool
 	snapshotThreshold          uint64
+	snapshotInterval           time.Duration
 	trailingLogs, retainEvents uint64
 	retainAge                  time.Duration
 }
@@ -82,16 +83,19 @@ Each setting is taken from its flag, else from the environment variable named wi
 	f.IntVar(&cfg.grpcPort, "grpc-port", defaultGRPCPort, "port of the API, 0 for a free one (GRPC_PORT)")
 	f.StringVar(&cfg.metricsHost, "metrics-host", defaultHost, "address that metrics and health listen on")
 	f.IntVar(&cfg.metricsPort, "metrics-port", defaultMetricsPort, "port of metrics and health, 0 for a free one (METRICS_PORT)")
-	f.StringVar(&cfg.logLevel, "log-level", "info", "trace, debug, info, warn, error or off (LOG_LEVEL, RUST_LOG)")
+	f.StringVar(&cfg.logLevel, "log-level", "info", strings.Join(logLevels, ", ")+" (LOG_LEVEL, RUST_LOG)")
 	f.BoolVar(&cfg.logJSON, "log-json", false, "log JSON, one object a line")
 	f.IntVar(&cfg.maxConnections, "max-connections", rpc.DefaultMaxConnections, "connections to accept at a time (GRPC_MAX_CONNECTIONS)")
 	f.DurationVar(&cfg.requestTimeout, "request-timeout", rpc.DefaultRequestTimeout, "deadline of calls whose client sets none (REQUEST_TIMEOUT_MS)")
 	f.BoolVar(&cfg.reflection, "reflection", true, "offer gRPC server reflection (ENABLE_REFLECTION)")
 	f.BoolVar(&cfg.health, "health", true, "offer grpc.health.v1 (ENABLE_HEALTH)")
 	f.Uint64Var(&cfg.snapshotThreshold, "snapshot-threshold", cluster.DefaultSnapshotThreshold, "log entries after which the store is made durable and the log cut")
+	f.DurationVar(&cfg.snapshotInterval, "snapshot-interval", cluster.DefaultSnapshotInterval, "how often to look whether that is due")
 	f.Uint64Var(&cfg.trailingLogs, "trailing-logs", cluster.DefaultTrailingLogs, "log entries to keep after that, at least 1024")
 	f.Uint64Var(&cfg.retainEvents, "event-retention-count", defaultEventCount, "events to keep, 0 for all")
 	f.DurationVar(&cfg.retainAge, "event-retention-age", defaultEventAge, "how long to keep events, 0 for ever")
+	_ = cmd.MarkFlagDirname("data-dir")
+	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions(logLevels, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -124,7 +128,7 @@ func (c *serverConfig) validate() error {
 func (c *serverConfig) node(logger hclog.Logger, fail context.CancelCauseFunc) cluster.Config {
 	return cluster.Config{
 		Folder: c.dataDir, InMemory: c.inMemory, Name: "dev", Version: version, Random: rand.Reader, Logger: logger,
-		SnapshotThreshold: c.snapshotThreshold, TrailingLogs: c.trailingLogs,
+		SnapshotThreshold: c.snapshotThreshold, SnapshotInterval: c.snapshotInterval, TrailingLogs: c.trailingLogs,
 		Retention: fsm.Retention{Count: c.retainEvents, Age: c.retainAge},
 		Fatal:     func(err error) { fail(fmt.Errorf("the node failed: %w", err)) },
 	}
@@ -188,7 +192,7 @@ func (c *serverConfig) place() string {
 func parseLevel(name string) (hclog.Level, error) {
 	level := hclog.LevelFromString(strings.ToLower(name))
 	if level == hclog.NoLevel {
-		return level, fmt.Errorf("%q is no log level: use trace, debug, info, warn, error or off", name)
+		return level, fmt.Errorf("%q is no log level: use one of %s", name, strings.Join(logLevels, ", "))
 	}
 	return level, nil
 }
