@@ -384,3 +384,30 @@ func failedFlush(t *testing.T, s *Store, fail *failing, heard chan error) {
 		t.Errorf("durable up to %d, want 21", index)
 	}
 }
+
+// TestReplacedGenerationsGo: at once, or with the last snapshot that reads them.
+func TestReplacedGenerationsGo(t *testing.T) {
+	fs := vfs.NewMem()
+	s := openCrash(t, fs)
+	defer s.Close()
+	work(t, s, 1)
+	stream := streamOf(t, s)
+	install := func() {
+		st, err := s.Stage(bytes.NewReader(stream))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Install(st, 1, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install()
+	wantNoLeftovers(t, fs)
+	sn := s.Snapshot()
+	install()
+	if _, ok, err := sn.View(1).NodeAt(1); !ok || err != nil {
+		t.Errorf("a snapshot of what was replaced: %v, %v", ok, err)
+	}
+	sn.Close()
+	wantNoLeftovers(t, fs)
+}
