@@ -48,6 +48,9 @@ type serverConfig struct {
 	retainAge                  time.Duration
 }
 
+// logLevels are the levels of the log, the loudest first.
+func logLevels() []string { return []string{"trace", "debug", "info", "warn", "error", "off"} }
+
 func (p *program) newDevCommand() *cobra.Command {
 	cfg := &serverConfig{}
 	cmd := &cobra.Command{
@@ -83,7 +86,7 @@ Each setting is taken from its flag, else from the environment variable named wi
 	f.IntVar(&cfg.grpcPort, "grpc-port", defaultGRPCPort, "port of the API, 0 for a free one (GRPC_PORT)")
 	f.StringVar(&cfg.metricsHost, "metrics-host", defaultHost, "address that metrics and health listen on")
 	f.IntVar(&cfg.metricsPort, "metrics-port", defaultMetricsPort, "port of metrics and health, 0 for a free one (METRICS_PORT)")
-	f.StringVar(&cfg.logLevel, "log-level", "info", strings.Join(logLevels, ", ")+" (LOG_LEVEL, RUST_LOG)")
+	f.StringVar(&cfg.logLevel, "log-level", "info", strings.Join(logLevels(), ", ")+" (LOG_LEVEL, RUST_LOG)")
 	f.BoolVar(&cfg.logJSON, "log-json", false, "log JSON, one object a line")
 	f.IntVar(&cfg.maxConnections, "max-connections", rpc.DefaultMaxConnections, "connections to accept at a time (GRPC_MAX_CONNECTIONS)")
 	f.DurationVar(&cfg.requestTimeout, "request-timeout", rpc.DefaultRequestTimeout, "deadline of calls whose client sets none (REQUEST_TIMEOUT_MS)")
@@ -95,7 +98,7 @@ Each setting is taken from its flag, else from the environment variable named wi
 	f.Uint64Var(&cfg.retainEvents, "event-retention-count", defaultEventCount, "events to keep, 0 for all")
 	f.DurationVar(&cfg.retainAge, "event-retention-age", defaultEventAge, "how long to keep events, 0 for ever")
 	_ = cmd.MarkFlagDirname("data-dir")
-	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions(logLevels, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions(logLevels(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -120,6 +123,7 @@ func (c *serverConfig) validate() error {
 	add(c.grpcPort != 0 && same, "--grpc-port and --metrics-port are both %d", c.grpcPort)
 	// The room below takes 0 for its default.
 	add(c.snapshotThreshold == 0, "--snapshot-threshold is 0, at least 1")
+	add(c.snapshotInterval == 0, "--snapshot-interval is 0, at least 1ms")
 	add(c.trailingLogs == 0, "--trailing-logs is 0, at least 1024")
 	return errors.Join(append(problems, c.node(nil, nil).Validate(), c.api(nil).Validate())...)
 }
@@ -192,7 +196,7 @@ func (c *serverConfig) place() string {
 func parseLevel(name string) (hclog.Level, error) {
 	level := hclog.LevelFromString(strings.ToLower(name))
 	if level == hclog.NoLevel {
-		return level, fmt.Errorf("%q is no log level: use one of %s", name, strings.Join(logLevels, ", "))
+		return level, fmt.Errorf("%q is no log level: use one of %s", name, strings.Join(logLevels(), ", "))
 	}
 	return level, nil
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestFlagBeforeEnvironmentBeforeDefault walks every variable that stands in for a flag.
@@ -122,10 +123,10 @@ func TestEveryWrongSettingIsReportedAtOnce(t *testing.T) {
 	}
 	folder := filepath.Join(t.TempDir(), "data")
 	r := dev(t, env, "--data-dir", folder, "--log-level", "loud", "--grpc-host", "", "--trailing-logs", "5", "--max-connections", "0",
-		"--snapshot-threshold", "0", "--event-retention-age", "-1h")
+		"--snapshot-threshold", "0", "--snapshot-interval", "0", "--event-retention-age", "-1h")
 	for _, want := range []string{
 		"API_KEYS is set", `GRPC_PORT: invalid argument "http"`, "--metrics-port: -1 is no port", `REQUEST_TIMEOUT_MS: "soon"`, "ENABLE_HEALTH: ",
-		`--log-level: "loud"`, "--grpc-host is empty", "trailing logs are 5, at least 1024", "max connections is 0", "--snapshot-threshold is 0",
+		`--log-level: "loud"`, "--grpc-host is empty", "trailing logs are 5, at least 1024", "max connections is 0", "--snapshot-threshold is 0", "--snapshot-interval is 0",
 		"retention of events is -1h", "see: memory-graph dev --help",
 	} {
 		if !strings.Contains(r.err, want) {
@@ -166,7 +167,7 @@ func TestWrongServerFlags(t *testing.T) {
 	// Other addresses may have the same port; all that is asked for here is that nothing is said against it.
 	c := &serverConfig{
 		dataDir: "d", grpcHost: "127.0.0.1", metricsHost: "127.0.0.2", grpcPort: 7, metricsPort: 7, logLevel: "off",
-		snapshotThreshold: 1, trailingLogs: 1024, maxConnections: 1, requestTimeout: 1e9,
+		snapshotThreshold: 1, snapshotInterval: time.Second, trailingLogs: 1024, maxConnections: 1, requestTimeout: time.Second,
 	}
 	if err := c.validate(); err != nil {
 		t.Error(err)

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -38,7 +40,10 @@ func realConversations(t *testing.T, binary string) {
 		// The README counts prompts and results by message_type alone; rpc/importer shows how its 24 prompts arise.
 		{"swe-agent", map[string]int64{"sessions": 10, "prompts": 10, "responses": 105, "tool_invocations": 105, "templates": 9, "agents": 2}, readSWEAgent},
 	} {
-		t.Run(set.name, func(t *testing.T) { set.roundTrip(t, binary) })
+		t.Run(set.name, func(t *testing.T) {
+			t.Parallel()
+			set.roundTrip(t, binary)
+		})
 	}
 }
 

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -44,10 +46,14 @@ func TestProcess(t *testing.T) {
 		{"two servers", twoServers},
 		{"a second signal stops at once", secondSignal},
 		{"an interrupt stops while calls run", interruptDrains},
+		{"a store that fails ends the process", storeFails},
 		{"the next steps can be typed", nextStepsCanBeTyped},
 		{"real conversations", realConversations},
 	} {
-		t.Run(tt.name, func(t *testing.T) { tt.run(t, binary) })
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.run(t, binary)
+		})
 	}
 }
 
@@ -142,13 +148,31 @@ func restartKeepsEverything(t *testing.T, binary string) {
 	if err := n.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	small := []string{"--snapshot-threshold", "1", "--trailing-logs", "1024"}
-	stopProcess(t, check("after a crash", server.Options{DataDir: home, Args: small}))
+	small := []string{"--snapshot-threshold", "1", "--snapshot-interval", "10ms", "--trailing-logs", "1024"}
+	n = check("after a crash", server.Options{DataDir: home, Args: small})
+	awaitMetric(t, n.MetricsAddress(), "memory_graph_raft_snapshot_persist_count ")
+	before.wantSame(t, "after a snapshot", readEverything(t, n.Address()))
+	if err := n.Kill(); err != nil {
+		t.Fatal(err)
+	}
 	away := filepath.Join(t.TempDir(), "second")
 	if err := os.Rename(home, away); err != nil {
 		t.Fatal(err)
 	}
 	stopProcess(t, check("in another place", server.Options{DataDir: away, Args: small}))
+}
+
+// awaitMetric asks until a server has measured something for the first time.
+func awaitMetric(t *testing.T, address, name string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; {
+		if _, body := get(t, address, "/metrics"); strings.Contains(body, "\n"+name) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no %s within a minute", name)
+		}
+	}
 }
 
 // raftIsMeasured: the build has the tag without which Raft exports nothing.
@@ -355,6 +379,35 @@ func interruptDrains(t *testing.T, binary string) {
 	if err := c.Wait(); err != nil {
 		t.Errorf("ended with %v\n%s", err, c.out)
 	}
+}
+
+// storeFails takes the folder of the rows away, so that they cannot be flushed when the server stops. The store tries for
+// ever; the process must not.
+func storeFails(t *testing.T, binary string) {
+	folder, away := t.TempDir(), filepath.Join(t.TempDir(), "rows")
+	c := startCommand(t, binary, on(folder)...)
+	mustAt(t, c.api, "session", "create", "--metadata", "user=ada")
+	rows, err := filepath.Glob(filepath.Join(folder, "store", "g-*"))
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("the rows are in %v, %v", rows, err)
+	}
+	if err := os.Rename(rows[0], away); err != nil {
+		t.Fatal(err)
+	}
+	c.signal(t, syscall.SIGTERM)
+	err = c.Wait()
+	if c.ProcessState.ExitCode() != exitFailed || !strings.Contains(c.out.String(), "memory-graph: the node failed: store: ") {
+		t.Errorf("ended with %v\n%s", err, c.out)
+	}
+	// What was acknowledged is in the log.
+	if err := os.Rename(away, rows[0]); err != nil {
+		t.Fatal(err)
+	}
+	n := startProcess(t, server.Options{Binary: binary, DataDir: folder})
+	if got := mustAt(t, n.Address(), "session", "list"); !strings.Contains(got, "user=ada") {
+		t.Errorf("sessions:\n%s", got)
+	}
+	stopProcess(t, n)
 }
 
 // nextStepsCanBeTyped runs what a new server proposes, as it stands.
