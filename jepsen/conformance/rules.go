@@ -120,11 +120,14 @@ func (s *ruledStream) RecvMsg(m any) error {
 	if headerErr != nil {
 		header = nil
 	}
-	answer := err
+	answer, trailer := err, metadata.MD(nil)
+	if err != nil {
+		trailer = s.ClientStream.Trailer() // there is none before the end
+	}
 	if errors.Is(err, io.EOF) {
 		answer = nil
 	}
-	s.rules.check(s.method, answer, header, s.ClientStream.Trailer())
+	s.rules.check(s.method, answer, header, trailer)
 	return err
 }
 
