@@ -114,8 +114,9 @@ func recall(v graph.View, row, fingerprint []byte, now int64) (Result, bool, err
 		}
 	}
 	var err error
-	if result.Nodes, err = recallNodes(v, o.NodeIds); err == nil && o.EdgeId != "" {
-		result.Edge, err = recallEdge(v, o.EdgeId)
+	last := graph.Position(o.Position)
+	if result.Nodes, err = recallNodes(v, o.NodeIds, last); err == nil && o.EdgeId != "" {
+		result.Edge, err = recallEdge(v, o.EdgeId, last)
 	}
 	var gone *graph.Error
 	if errors.As(err, &gone) {
@@ -124,14 +125,15 @@ func recall(v graph.View, row, fingerprint []byte, now int64) (Result, bool, err
 	return result, true, err
 }
 
-func recallNodes(v graph.View, ids []string) ([]*pb.Node, error) {
+// recallNodes reads what a command made. A record with its id but a position after last is another one.
+func recallNodes(v graph.View, ids []string, last graph.Position) ([]*pb.Node, error) {
 	var nodes []*pb.Node
 	for _, id := range ids {
 		rec, ok, err := v.NodeByID(id)
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
+		if !ok || rec.Position > last {
 			return nil, sinceDeleted("node", id)
 		}
 		n, err := graph.Present(v, rec)
@@ -143,12 +145,12 @@ func recallNodes(v graph.View, ids []string) ([]*pb.Node, error) {
 	return nodes, nil
 }
 
-func recallEdge(v graph.View, id string) (*pb.Edge, error) {
+func recallEdge(v graph.View, id string, last graph.Position) (*pb.Edge, error) {
 	rec, ok, err := v.EdgeByID(id)
 	if err != nil {
 		return nil, err
 	}
-	if !ok {
+	if !ok || rec.Position > last {
 		return nil, sinceDeleted("edge", id)
 	}
 	return rec.Edge()
@@ -172,7 +174,8 @@ func (a *applier) remember(c *logpb.Command, r Result) {
 	if c.Keyed {
 		life = keyedLife
 	}
-	o := &logpb.Outcome{Fingerprint: c.Fingerprint, Expires: a.batch.System().Instant + int64(life)}
+	sys := a.batch.System()
+	o := &logpb.Outcome{Fingerprint: c.Fingerprint, Expires: sys.Instant + int64(life), Position: sys.Position}
 	if refusal != nil {
 		o.Kind, o.Message, o.Field, o.Reason = uint32(refusal.Kind), refusal.Message, refusal.Field, refusal.Reason
 		o.ResourceType, o.ResourceName = refusal.ResourceType, refusal.ResourceName

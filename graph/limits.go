@@ -16,7 +16,9 @@ const (
 	MaxToolsAvailable     = 1000
 	MaxTemplateVariables  = 64
 	MaxPatternBytes       = 1024
-	MaxPatternClasses     = 64 // of \w \d \s and their negations in one pattern
+	MaxPatternProgram     = 2000    // instructions that a pattern compiles to
+	MaxPatternWork        = 1 << 26 // bytes of values times instructions of their patterns, in one rendering
+	MaxPatternClasses     = 64      // of \w \d \s and their negations in one pattern
 	MaxDescriptionBytes   = 4096
 	MaxBatchNodes         = 1000
 	MaxBatchGet           = 1000

@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"unicode"
 )
@@ -26,10 +27,27 @@ func checkPattern(pattern string) error {
 	if _, err := regexp.Compile(pattern); err != nil {
 		return err // in the author's own words, not in ours
 	}
+	if n := programSize(pattern); n > MaxPatternProgram {
+		return fmt.Errorf("repeats too much: it compiles to %d instructions, at most %d", n, MaxPatternProgram)
+	}
 	if _, n := widen(pattern); n > MaxPatternClasses {
 		return fmt.Errorf(`has %d classes \w, \d, \s, at most %d`, n, MaxPatternClasses)
 	}
 	return nil
+}
+
+// programSize is how many instructions a pattern that compiles becomes. Matching takes that many steps for each byte of a
+// value at the worst.
+func programSize(pattern string) int {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0
+	}
+	program, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		return 0
+	}
+	return len(program.Inst)
 }
 
 // The classes, as the inside of a bracket expression. None begins or ends with a character that a hyphen beside it would

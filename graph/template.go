@@ -2,6 +2,7 @@ package graph
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"regexp"
 	"strconv"
@@ -84,6 +85,7 @@ func semver(v string) bool {
 // placeholders stay, undeclared values are ignored. bindings are the values that were used.
 func Render(t *pb.TemplateNode, values map[string]string) (text string, bindings map[string]string, err error) {
 	bindings = map[string]string{}
+	work := 0
 	for _, v := range t.Variables {
 		value, given := values[v.Name]
 		if !given {
@@ -96,7 +98,7 @@ func Render(t *pb.TemplateNode, values map[string]string) (text string, bindings
 			bindings[v.Name] = v.GetDefaultValue()
 			continue
 		}
-		if err := checkValue(v, value); err != nil {
+		if err := checkValue(v, value, &work); err != nil {
 			return "", nil, err
 		}
 		bindings[v.Name] = value
@@ -109,12 +111,17 @@ func variableError(name, message string) error {
 	return &Error{Kind: Invalid, Field: "variable_values[" + name + "]", Message: message}
 }
 
-func checkValue(v *pb.VariableSpec, value string) error {
+// checkValue checks a given value. work is what matching has taken in this rendering so far: RE2 is linear in the value, but
+// a large value and a large pattern together would hold a processor for minutes.
+func checkValue(v *pb.VariableSpec, value string, work *int) error {
 	if !fitsHint(v.TypeHint, value) {
 		return variableError(v.Name, "Variable '"+v.Name+"' value '"+clip(value)+"' is not of type "+v.TypeHint)
 	}
 	if v.GetValidationPattern() == "" {
 		return nil
+	}
+	if *work += len(value) * programSize(v.GetValidationPattern()); *work > MaxPatternWork {
+		return variableError(v.Name, fmt.Sprintf("Variable '%s' value of %d bytes is too long for its pattern", v.Name, len(value)))
 	}
 	pattern, err := compilePattern(v.GetValidationPattern())
 	if err != nil {
@@ -135,7 +142,7 @@ func fitsHint(hint, value string) bool {
 		return integer.MatchString(value)
 	case "number":
 		f, err := strconv.ParseFloat(value, 64)
-		return err == nil && !math.IsNaN(f) && !math.IsInf(f, 0)
+		return err == nil && !strings.ContainsAny(value, "xX_") && !math.IsNaN(f) && !math.IsInf(f, 0)
 	case "boolean":
 		return value == "true" || value == "false"
 	case "json":

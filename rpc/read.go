@@ -43,6 +43,9 @@ func (s *Server) open(ctx context.Context) (*state, error) {
 // fresh waits until the state of this node is what the call asks for.
 func (s *Server) fresh(ctx context.Context) error {
 	c := callOf(ctx)
+	if err := s.bootstrapped(ctx); err != nil {
+		return err
+	}
 	if c.consistency != local {
 		staleness := c.staleness
 		if c.consistency == linearizable {

@@ -47,12 +47,25 @@ const testLineage = 0xabcdef01
 
 func newMemoryLog(t *testing.T) *memoryLog {
 	t.Helper()
+	l := newBlankLog(t)
+	l.boot(t)
+	return l
+}
+
+// newBlankLog is the log of a node that has not replayed its first entry yet.
+func newBlankLog(t *testing.T) *memoryLog {
+	t.Helper()
 	l := &memoryLog{machine: fsm.New(store.OpenMemory()), stamp: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixNano()}
 	t.Cleanup(func() {
 		if err := l.machine.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+	return l
+}
+
+func (l *memoryLog) boot(t *testing.T) {
+	t.Helper()
 	boot, err := fsm.EncodeCommand(&logpb.Command{Operation: &logpb.Command_Bootstrap{Bootstrap: &logpb.Bootstrap{
 		ClusterId: "6f1a6c6e-0000-4000-8000-000000000001", Lineage: testLineage, Key: []byte("0123456789abcdef0123456789abcdef"),
 		FeatureLevel: fsm.FeatureLevel,
@@ -63,7 +76,6 @@ func newMemoryLog(t *testing.T) *memoryLog {
 	if r := l.apply(boot); r.Err != nil {
 		t.Fatal(r.Err)
 	}
-	return l
 }
 
 func (l *memoryLog) apply(command []byte) fsm.Result {
@@ -136,12 +148,16 @@ type rig struct {
 
 func start(t *testing.T, configure ...func(*Config)) *rig {
 	t.Helper()
+	return startOn(t, newMemoryLog(t), configure...)
+}
+
+func startOn(t *testing.T, log *memoryLog, configure ...func(*Config)) *rig {
+	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Version = "1.2.3"
 	for _, f := range configure {
 		f(&cfg)
 	}
-	log := newMemoryLog(t)
 	server, err := New(cfg, log, log.machine)
 	if err != nil {
 		t.Fatal(err)

@@ -20,9 +20,11 @@ import (
 
 // A write is one change on its way into the log: who asks, and the id under which a retry takes effect once (D4).
 type write struct {
-	server      *Server
-	tenant      graph.Tenant
-	id          []byte
+	server *Server
+	tenant graph.Tenant
+	id     []byte
+	// request is the call as it came in; fingerprint its keyed digest, once identify has made it.
+	request     []byte
 	fingerprint []byte
 	keyed       bool
 }
@@ -38,12 +40,40 @@ func (s *Server) begin(ctx context.Context, req proto.Message, part uint64) *wri
 	} else {
 		_, _ = rand.Read(w.id) // never fails
 	}
-	key := s.machine.Store().System().Key
-	mac := hmac.New(sha256.New, key[:])
-	mac.Write([]byte("request " + c.method + "\x00"))
-	mac.Write(graph.Encode(req))
-	w.fingerprint = mac.Sum(nil)[:fsm.RequestIDBytes]
+	w.request = append([]byte("request "+c.method+"\x00"), graph.Encode(req)...)
 	return w
+}
+
+// identify makes the fingerprint. Its key is in the log: a node that has just started waits until it has replayed that.
+func (w *write) identify(ctx context.Context) error {
+	if w.fingerprint != nil {
+		return nil
+	}
+	if err := w.server.bootstrapped(ctx); err != nil {
+		return err
+	}
+	key := w.server.machine.Store().System().Key
+	mac := hmac.New(sha256.New, key[:])
+	mac.Write(w.request)
+	w.fingerprint, w.request = mac.Sum(nil)[:fsm.RequestIDBytes], nil
+	return nil
+}
+
+// bootstrapped waits until this node knows who its cluster is, and the key of it: from the first applied command on.
+func (s *Server) bootstrapped(ctx context.Context) error {
+	for {
+		changed := s.machine.Changed()
+		if s.machine.Store().System().ClusterID != "" {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-s.stop.Done():
+			return errStopping
+		case <-ctx.Done():
+			return fmt.Errorf("this node has not replayed its log yet: %w", ctx.Err())
+		}
+	}
 }
 
 // keyedID is the request id that a caller's key stands for.
@@ -59,6 +89,9 @@ func keyedID(c *call, part uint64) []byte {
 func (w *write) recall(ctx context.Context) (result fsm.Result, ok bool, err error) {
 	if !w.keyed {
 		return result, false, nil
+	}
+	if err := w.identify(ctx); err != nil {
+		return result, false, err
 	}
 	if err := w.server.caughtUp(ctx); err != nil {
 		return result, false, err
@@ -80,6 +113,9 @@ func (w *write) propose(ctx context.Context, c *logpb.Command) (fsm.Result, erro
 		return fsm.Result{}, err
 	}
 	if err := fits(c); err != nil {
+		return fsm.Result{}, err
+	}
+	if err := w.identify(ctx); err != nil {
 		return fsm.Result{}, err
 	}
 	c.Tenant, c.RequestId, c.Fingerprint, c.Keyed = uint32(w.tenant), w.id, w.fingerprint, w.keyed

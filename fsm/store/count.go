@@ -20,6 +20,9 @@ func (v *View) counter(key []byte) (int64, error) {
 // sum adds up the counters under a prefix that keep accepts; nil accepts all.
 func (v *View) sum(prefix []byte, keep func(rest []byte) bool) (total int64, err error) {
 	err = scan(v.rows, prefixRange(prefix), func(key, value []byte) (bool, error) {
+		if err := v.visit(); err != nil {
+			return false, err
+		}
 		if keep != nil && !keep(key[len(prefix):]) {
 			return true, nil
 		}

@@ -14,9 +14,30 @@ type View struct {
 	rows   reader
 	tenant graph.Tenant
 	hidden func() (*hidden, error)
+	// check is asked every watchEvery rows that visited counts; nil is never asked.
+	check   func() error
+	visited int
 }
 
 var _ graph.View = (*View)(nil)
+
+// watchEvery is how many rows a watched view reads between two looks at whether to go on.
+const watchEvery = 256
+
+// Watch makes long reads of the view end with the error of check, which they ask every 256 rows that they visit, whether
+// hidden or not. Without it, or with nil, they read to their end.
+func (v *View) Watch(check func() error) { v.check = check }
+
+// visit counts one row, and tells whether to end there.
+func (v *View) visit() error {
+	if v.check == nil {
+		return nil
+	}
+	if v.visited++; v.visited%watchEvery != 0 {
+		return nil
+	}
+	return v.check()
+}
 
 // lookUp finds the position of an id.
 func (v *View) lookUp(kind byte, id string) (graph.Position, bool, error) {
@@ -183,6 +204,9 @@ func (v *View) walk(w graph.Walk, yield func(graph.Entry) bool) error {
 			broken = damaged(append(extend(prefix, typ), rest...), "bad length")
 			return false
 		}
+		if broken = v.visit(); broken != nil {
+			return false
+		}
 		e := graph.Entry{Place: parsePlace(rest), Type: pb.NodeType(typ)}
 		gone, err := v.gone(h, w, e)
 		if err != nil {
@@ -305,6 +329,9 @@ func (v *View) adjacent(w graph.EdgeWalk, yield func(graph.Position) bool) error
 		p.end()
 		if p.err != nil {
 			broken = damaged(append(extend(prefix, typ), rest...), "bad length")
+			return false
+		}
+		if broken = v.visit(); broken != nil {
 			return false
 		}
 		return yield(pos)

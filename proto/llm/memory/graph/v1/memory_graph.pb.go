@@ -1464,7 +1464,7 @@ type VariableSpec struct {
 	Required bool   `protobuf:"varint,3,opt,name=required,proto3" json:"required,omitempty"`
 	// Satisfies a required variable.
 	DefaultValue *string `protobuf:"bytes,4,opt,name=default_value,json=defaultValue,proto3,oneof" json:"default_value,omitempty"`
-	// Unanchored RE2 with Unicode \w \d \s, at most 1024 bytes and 64 such classes; one that does not compile is refused.
+	// Unanchored RE2 with Unicode \w \d \s, at most 1024 bytes, 64 such classes and 2000 instructions; one that does not compile is refused.
 	ValidationPattern *string `protobuf:"bytes,5,opt,name=validation_pattern,json=validationPattern,proto3,oneof" json:"validation_pattern,omitempty"`
 	// At most 4096 bytes.
 	Description   string `protobuf:"bytes,6,opt,name=description,proto3" json:"description,omitempty"`

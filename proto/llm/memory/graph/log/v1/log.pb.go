@@ -1425,7 +1425,10 @@ type Outcome struct {
 	// Unix nanoseconds from which on the row counts as absent.
 	Expires int64 `protobuf:"varint,10,opt,name=expires,proto3" json:"expires,omitempty"`
 	// Counts of an Import.
-	ImportCounts  *ImportCounts `protobuf:"bytes,11,opt,name=import_counts,json=importCounts,proto3" json:"import_counts,omitempty"`
+	ImportCounts *ImportCounts `protobuf:"bytes,11,opt,name=import_counts,json=importCounts,proto3" json:"import_counts,omitempty"`
+	// The last position that was handed out when the command was done: a record of one of the ids above with a later
+	// position was made by somebody else, after the first was deleted.
+	Position      uint64 `protobuf:"varint,12,opt,name=position,proto3" json:"position,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1535,6 +1538,13 @@ func (x *Outcome) GetImportCounts() *ImportCounts {
 		return x.ImportCounts
 	}
 	return nil
+}
+
+func (x *Outcome) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
 }
 
 type ImportCounts struct {
@@ -1724,7 +1734,7 @@ const file_llm_memory_graph_log_v1_log_proto_rawDesc = "" +
 	"\bmetadata\x18\t \x03(\v22.llm.memory.graph.log.v1.EventDetail.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xeb\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x03\n" +
 	"\aOutcome\x12 \n" +
 	"\vfingerprint\x18\x01 \x01(\fR\vfingerprint\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x18\n" +
@@ -1737,7 +1747,8 @@ const file_llm_memory_graph_log_v1_log_proto_rawDesc = "" +
 	"\aedge_id\x18\t \x01(\tR\x06edgeId\x12\x18\n" +
 	"\aexpires\x18\n" +
 	" \x01(\x03R\aexpires\x12J\n" +
-	"\rimport_counts\x18\v \x01(\v2%.llm.memory.graph.log.v1.ImportCountsR\fimportCounts\"\xaa\x01\n" +
+	"\rimport_counts\x18\v \x01(\v2%.llm.memory.graph.log.v1.ImportCountsR\fimportCounts\x12\x1a\n" +
+	"\bposition\x18\f \x01(\x04R\bposition\"\xaa\x01\n" +
 	"\fImportCounts\x12#\n" +
 	"\rnodes_created\x18\x01 \x01(\x03R\fnodesCreated\x12'\n" +
 	"\x0fnodes_unchanged\x18\x02 \x01(\x03R\x0enodesUnchanged\x12#\n" +
