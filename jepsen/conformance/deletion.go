@@ -20,6 +20,8 @@ func deletionCases() []Case {
 		{Name: "a_large_session_is_gone_when_its_deletion_is_acknowledged", Section: "D6", Run: largeSession,
 			Calls: []string{batchCreateNodes, deleteSession, getSession, getNode, batchGetNodes, getEdges, query, streamQuery,
 				listSessions, getMetrics, subscribe, exportRecords, createNode}},
+		{Name: "no_event_tells_of_a_large_session_from_the_acknowledgement_on", Section: "D6", Run: largeSessionEvents,
+			Calls: []string{batchCreateNodes, deleteSession, streamEvents}},
 		{Name: "a_large_deletion_goes_on_after_a_crash", Section: "D6", Durable: true, Run: largeSessionCrash,
 			Calls: []string{batchCreateNodes, deleteSession, streamEvents, getMetrics}},
 		{Name: "a_node_with_very_many_edges_is_gone_when_acknowledged", Section: "D6", Run: hub,
