@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -31,7 +32,7 @@ func (s *Server) StreamEvents(req *pb.StreamEventsRequest, stream grpc.ServerStr
 		return err
 	}
 	f := &follower{server: s, tenant: tenantOf(ctx), types: req.GetEventTypes()}
-	f.send = func(_ *logpb.StoredEvent, e *pb.Event) (bool, error) { return false, stream.Send(e) }
+	f.send = stream.Send
 	session := ""
 	if req.SessionId != nil {
 		id, err := graph.CheckSessionID("session_id", req.GetSessionId())
@@ -53,11 +54,8 @@ func (s *Server) SubscribeToSession(req *pb.SubscribeRequest, stream grpc.Server
 	if err != nil {
 		return err
 	}
-	f := &follower{server: s, tenant: tenantOf(ctx)}
-	f.send = func(stored *logpb.StoredEvent, e *pb.Event) (bool, error) {
-		last := stored.Type == pb.EventType_EVENT_TYPE_SESSION_CLOSED && stored.Reason == "deleted"
-		return last, stream.Send(&pb.SessionEvent{Event: e, SessionId: id})
-	}
+	f := &follower{server: s, tenant: tenantOf(ctx), ends: true}
+	f.send = func(e *pb.Event) error { return stream.Send(&pb.SessionEvent{Event: e, SessionId: id}) }
 	if err := f.start(ctx, stream, id, req.GetAfterEventId(), req.GetFromBeginning()); err != nil {
 		return err
 	}
@@ -85,8 +83,10 @@ type follower struct {
 	types   []pb.EventType // empty for all
 	// after is the place up to which all was sent.
 	after store.EventKey
-	// send passes an event on; last says that nothing comes after it.
-	send func(stored *logpb.StoredEvent, e *pb.Event) (last bool, err error)
+	// ends says that nothing is sent after the deletion of the session, over that it was sent before.
+	ends, over bool
+	// send passes an event on.
+	send func(*pb.Event) error
 }
 
 // start finds the place to begin at, and sends the headers.
@@ -99,23 +99,23 @@ func (f *follower) start(ctx context.Context, stream grpc.ServerStream, session,
 		return err
 	}
 	defer st.Close()
-	created := store.EventKey{}
-	if session != "" {
-		_, rec, err := sessionOf(st.view, session)
-		if err != nil {
-			return err
-		}
-		f.session, created = rec.Position, store.EventKey{Revision: rec.Created, Ordinal: rec.Ordinal}
-	}
 	sys := st.System()
-	switch {
-	case afterID != "":
+	if afterID != "" {
 		if f.after, err = parseEventID(afterID, sys.Lineage); err != nil {
 			return err
 		}
 		if f.after.Revision > st.revision {
 			return noSuchEventYet(afterID, st.revision)
 		}
+	}
+	created := store.EventKey{}
+	if session != "" {
+		if created, err = f.restrict(st, session, afterID != ""); err != nil {
+			return err
+		}
+	}
+	switch {
+	case afterID != "":
 	case fromBeginning:
 		if session != "" {
 			f.after = before(created)
@@ -130,6 +130,46 @@ func (f *follower) start(ctx context.Context, stream grpc.ServerStream, session,
 		return err
 	}
 	return sendHeaders(stream, st.Snapshot, f.tenant)
+}
+
+// restrict restricts the follower to a session, and tells where that was created. A follower that resumes may name one
+// that has been deleted since; there is nothing to tell of it after its deletion.
+func (f *follower) restrict(st *state, session string, resumes bool) (created store.EventKey, err error) {
+	_, rec, missing := sessionOf(st.view, session)
+	if missing == nil {
+		f.session = rec.Position
+		return store.EventKey{Revision: rec.Created, Ordinal: rec.Ordinal}, nil
+	}
+	var refusal *graph.Error
+	if !resumes || !errors.As(missing, &refusal) {
+		return store.EventKey{}, missing
+	}
+	if err := f.retained(st.Snapshot); err != nil {
+		return store.EventKey{}, err
+	}
+	for row, err := range st.Events(f.tenant, before(f.after), 0) {
+		if err != nil {
+			return store.EventKey{}, err
+		}
+		stored := &logpb.StoredEvent{}
+		if row.Key != f.after || row.Session == 0 {
+			break
+		}
+		if err := proto.Unmarshal(row.Body, stored); err != nil {
+			return store.EventKey{}, fmt.Errorf("event %s: %w", eventID(st.System().Lineage, row.Key), err)
+		}
+		if stored.SessionId != session {
+			break
+		}
+		f.session, f.ends, f.over = row.Session, true, deletes(stored)
+		return store.EventKey{}, nil
+	}
+	return store.EventKey{}, missing
+}
+
+// deletes reports the last event of a session.
+func deletes(e *logpb.StoredEvent) bool {
+	return e.Type == pb.EventType_EVENT_TYPE_SESSION_CLOSED && e.Reason == "deleted"
 }
 
 // sendHeaders sends the headers of an event stream at once: a caller that has them misses nothing from there on.
@@ -178,16 +218,19 @@ func (f *follower) retained(snap *store.Snapshot) error {
 
 // follow sends events as they come, until the last one or until the stream ends.
 func (f *follower) follow(ctx context.Context) error {
-	for {
+	for !f.over {
 		changed := f.server.machine.Changed()
 		chunk, more, err := f.chunk()
 		if err != nil {
 			return err
 		}
 		for _, e := range chunk {
-			if last, err := f.send(e.stored, e.event); last || err != nil {
+			if err := f.send(e); err != nil {
 				return err
 			}
+		}
+		if f.over {
+			return nil
 		}
 		if more && ctx.Err() == nil {
 			continue
@@ -198,15 +241,11 @@ func (f *follower) follow(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-}
-
-type readEvent struct {
-	stored *logpb.StoredEvent
-	event  *pb.Event
+	return nil
 }
 
 // chunk reads the next events from the present state, and moves the follower past them; more says that there are others.
-func (f *follower) chunk() (events []readEvent, more bool, err error) {
+func (f *follower) chunk() (events []*pb.Event, more bool, err error) {
 	snap := f.server.machine.Store().Snapshot()
 	defer snap.Close()
 	if err := snap.Err(); err != nil {
@@ -229,7 +268,8 @@ func (f *follower) chunk() (events []readEvent, more bool, err error) {
 		}
 		f.after = row.Key
 		rows++
-		if len(f.types) > 0 && !slices.Contains(f.types, row.Type) {
+		wanted := len(f.types) == 0 || slices.Contains(f.types, row.Type)
+		if !wanted && !(f.ends && row.Type == pb.EventType_EVENT_TYPE_SESSION_CLOSED) {
 			continue
 		}
 		stored := &logpb.StoredEvent{}
@@ -242,8 +282,13 @@ func (f *follower) chunk() (events []readEvent, more bool, err error) {
 				return nil, false, err
 			}
 		}
-		size += len(row.Body)
-		events = append(events, readEvent{stored, render(lineage, row.Key, stored)})
+		if wanted {
+			size += len(row.Body)
+			events = append(events, render(lineage, row.Key, stored))
+		}
+		if f.over = f.ends && deletes(stored); f.over {
+			return events, false, nil
+		}
 	}
 	if end := endOf(fsm.Revision(snap.System())); f.after.Less(end) {
 		f.after = end

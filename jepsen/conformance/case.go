@@ -78,6 +78,7 @@ func Cases() []Case {
 		pagingCases(),
 		eventCases(),
 		subscriptionCases(),
+		resumeDeletedCases(),
 		serviceCases(),
 		httpCases(),
 		meterCases(),
