@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"iter"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm/store"
@@ -12,7 +11,7 @@ import (
 
 const sessionType = pb.NodeType_NODE_TYPE_SESSION
 
-// A state is what a call reads: one snapshot, seen by the call's tenant. Close it.
+// A state is what a call reads: one snapshot, seen by the call's tenant. Long reads end with the call. Close it.
 type state struct {
 	*store.Snapshot
 	view     graph.View
@@ -34,8 +33,9 @@ func (s *Server) open(ctx context.Context) (*state, error) {
 		snap.Close()
 		return nil, err
 	}
-	st := &state{Snapshot: snap, revision: fsm.Revision(snap.System())}
-	st.view = &watchfulView{View: snap.View(tenantOf(ctx)), ctx: ctx}
+	view := snap.View(tenantOf(ctx))
+	view.Watch(ctx.Err)
+	st := &state{Snapshot: snap, view: view, revision: fsm.Revision(snap.System())}
 	callOf(ctx).at(st.revision)
 	return st, nil
 }
@@ -65,28 +65,6 @@ func (s *Server) caughtUp(ctx context.Context) error {
 		return s.machine.WaitRevision(ctx, r)
 	}
 	return nil
-}
-
-// watchfulView ends long walks when the call is over.
-type watchfulView struct {
-	graph.View
-	ctx context.Context
-}
-
-// Walk looks at the call every so many entries.
-func (v *watchfulView) Walk(w graph.Walk) iter.Seq2[graph.Entry, error] {
-	const look = 256
-	return func(yield func(graph.Entry, error) bool) {
-		n := 0
-		for e, err := range v.View.Walk(w) {
-			if n++; n%look == 0 && err == nil {
-				err = v.ctx.Err()
-			}
-			if !yield(e, err) || err != nil {
-				return
-			}
-		}
-	}
 }
 
 // nodeOf reads a node by id.

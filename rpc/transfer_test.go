@@ -266,3 +266,28 @@ func TestWalksEndWithTheCall(t *testing.T) {
 	}
 	t.Errorf("read all %d entries", seen)
 }
+
+// TestWalksEndWithTheCallAmongHiddenRows: so does one that finds only what a deletion has hidden.
+func TestWalksEndWithTheCallAmongHiddenRows(t *testing.T) {
+	r := start(t)
+	s := r.session()
+	for range 4 {
+		nodes := make([]*pb.Node, 1000)
+		for i := range nodes {
+			nodes[i] = &pb.Node{NodeData: &pb.Node_Prompt{Prompt: &pb.PromptNode{SessionId: s.Id, Content: "x"}}}
+		}
+		must[*pb.BatchCreateNodesResponse](t)(r.BatchCreateNodes(r.ctx(), &pb.BatchCreateNodesRequest{Nodes: nodes}))
+	}
+	r.deleted(s.Id)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	st := must[*state](t)(r.server.open(ctx))
+	defer st.Close()
+	for e, err := range st.view.Walk(graph.Walk{}) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, %v", e, err)
+		}
+		return
+	}
+	t.Error("read all rows")
+}
