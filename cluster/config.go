@@ -31,6 +31,7 @@ const (
 const (
 	maxAppendEntries = 64
 	minTrailingLogs  = 1024
+	minLogBytes      = 1 << 20
 	notifyBuffer     = 16
 	drainTimeout     = 5 * time.Second
 
@@ -43,6 +44,7 @@ const (
 	DefaultSnapshotThreshold = 4096
 	DefaultTrailingLogs      = 20480
 	DefaultSnapshotBytes     = 256 << 20
+	DefaultMaxLogBytes       = 1 << 30
 	DefaultTickInterval      = time.Second
 )
 
@@ -83,12 +85,15 @@ type Config struct {
 	Logger hclog.Logger
 	// Timing of Raft, LAN when zero.
 	Timing Timing
-	// SnapshotInterval is how often a snapshot is considered; one is taken after SnapshotThreshold entries or
-	// SnapshotBytes of log. TrailingLogs entries are kept after it, at least 1024.
+	// SnapshotInterval is how often a snapshot is considered; one is taken after SnapshotThreshold entries, or after
+	// SnapshotBytes of log or a quarter of MaxLogBytes, if that is less. TrailingLogs entries are kept after it, at
+	// least 1024; fewer, but never less than 1024, where they have more than half of MaxLogBytes.
 	SnapshotInterval  time.Duration
 	SnapshotThreshold uint64
 	SnapshotBytes     uint64
 	TrailingLogs      uint64
+	// MaxLogBytes bounds the entries in the log, 1 MiB at least. 1024 entries are kept even if they have more.
+	MaxLogBytes uint64
 	// Store are the options of the rows on disk. Its OnError is called before the node's own handling.
 	Store store.Options
 	// Retention of events, for ever when zero.
@@ -116,6 +121,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.SnapshotThreshold, DefaultSnapshotThreshold)
 	setDefault(&c.SnapshotBytes, DefaultSnapshotBytes)
 	setDefault(&c.TrailingLogs, DefaultTrailingLogs)
+	setDefault(&c.MaxLogBytes, DefaultMaxLogBytes)
 	setDefault(&c.TickInterval, DefaultTickInterval)
 	return c
 }
@@ -140,6 +146,7 @@ func (c Config) Validate() error {
 	add(!c.InMemory && c.Folder == "", "data folder is empty")
 	add(c.Random == nil, "source of randomness is missing")
 	add(c.TrailingLogs < minTrailingLogs, "trailing logs are %d, at least %d", c.TrailingLogs, minTrailingLogs)
+	add(c.MaxLogBytes < minLogBytes, "log may have %d bytes, at least %d", c.MaxLogBytes, minLogBytes)
 	add(c.SnapshotInterval < time.Millisecond, "snapshot interval is %v, at least 1ms", c.SnapshotInterval)
 	add(c.TickInterval < time.Millisecond, "tick interval is %v, at least 1ms", c.TickInterval)
 	add(t.Lease <= 0 || t.Lease > t.Heartbeat || t.Heartbeat > t.Election, "timing: want 0 < lease %v <= heartbeat %v <= election %v", t.Lease, t.Heartbeat, t.Election)

@@ -158,22 +158,3 @@ func (n *Node) chore(ctx context.Context) (due bool, err error) {
 	n.config.Events.chore(err)
 	return true, err
 }
-
-// compact takes a snapshot when the log has grown by enough bytes; Raft itself counts entries.
-func (n *Node) compact(ctx context.Context) {
-	tick := time.NewTicker(n.config.TickInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if n.logs.AppendedBytes()-n.replica.snapshotAt.Load() < n.config.SnapshotBytes || n.failed() != nil {
-			continue
-		}
-		if err := n.snapshot(); err != nil && ctx.Err() == nil {
-			n.logger.Warn("snapshot", "error", err)
-		}
-	}
-}

@@ -24,6 +24,8 @@ type replica struct {
 	fatal func(error)
 	// appended is the count of bytes that went to the log.
 	appended func() uint64
+	// trail is called before Raft cuts the log, from one goroutine; nil until Raft is there.
+	trail atomic.Pointer[func() error]
 	// snapshotAt is the count at the last snapshot.
 	snapshotAt atomic.Uint64
 
@@ -184,6 +186,12 @@ func (s *replicaSnapshot) Persist(raftSink raft.SnapshotSink) error {
 	// Raft cuts the log once this returns, so it is worth one look that the rows are really there.
 	if durable, _ := r.machine.Store().DurableApplied(); durable < sink.meta.Index {
 		return errors.Join(fmt.Errorf("rows are durable up to entry %d, snapshot is at %d", durable, sink.meta.Index), sink.Cancel())
+	}
+	// Every snapshot comes by here just before Raft looks at how many entries it keeps, its own ones too.
+	if trail := r.trail.Load(); trail != nil {
+		if err := (*trail)(); err != nil {
+			return errors.Join(err, sink.Cancel())
+		}
 	}
 	r.snapshotAt.Store(s.appended)
 	r.events.snapshot(sink.meta.Index, time.Since(start))

@@ -138,6 +138,8 @@ func (n *Node) startRaft(f files) error {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.raft = r
+	trail := func() error { return n.adaptTrailing(r) }
+	n.replica.trail.Store(&trail)
 	n.parts.add(func() error { return r.Shutdown().Error() })
 	return nil
 }

@@ -436,8 +436,8 @@ func TestListOfAnEmptyStoreIsEmpty(t *testing.T) {
 }
 
 func TestConfigIsCheckedWhole(t *testing.T) {
-	err := Config{TrailingLogs: 10, SnapshotInterval: 1, TickInterval: 1, Timing: Timing{Heartbeat: 1}, Retention: fsm.Retention{Age: -1}}.Validate()
-	for _, want := range []string{"data folder", "randomness", "trailing logs", "snapshot interval", "tick interval", "lease", "commit", "retention"} {
+	err := Config{TrailingLogs: 10, MaxLogBytes: 1, SnapshotInterval: 1, TickInterval: 1, Timing: Timing{Heartbeat: 1}, Retention: fsm.Retention{Age: -1}}.Validate()
+	for _, want := range []string{"data folder", "randomness", "trailing logs", "log may have", "snapshot interval", "tick interval", "lease", "commit", "retention"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want one that says %q", err, want)
 		}

@@ -36,6 +36,7 @@ type Logs struct {
 	options  Options
 	guard    guard
 	appended atomic.Uint64
+	sizes    sizes
 }
 
 // NewLogs seals what goes to inner. [Logs.Close] closes inner if it can be closed.
@@ -95,10 +96,13 @@ func (l *Logs) StoreLogs(logs []*raft.Log) error {
 			return fmt.Errorf("%s: seal log entry %d: %w", l.options.File, log.Index, err)
 		}
 		sealed[i] = s
-		bytes += uint64(len(s.Data) + len(s.Extensions))
+		bytes += storedBytes(log)
 	}
 	if err := l.guard.run("store logs", func() error { return l.inner.StoreLogs(sealed) }); err != nil {
 		return l.options.wrote(l.named("store logs", err))
+	}
+	for _, log := range logs {
+		l.sizes.put(log.Index, storedBytes(log))
 	}
 	l.appended.Add(bytes)
 	return nil
@@ -106,13 +110,24 @@ func (l *Logs) StoreLogs(logs []*raft.Log) error {
 
 // DeleteRange removes the entries from low to high, both included.
 func (l *Logs) DeleteRange(low, high uint64) error {
-	err := l.guard.run("delete range", func() error { return l.inner.DeleteRange(low, high) })
-	return l.options.wrote(l.named("delete range", err))
+	if err := l.guard.run("delete range", func() error { return l.inner.DeleteRange(low, high) }); err != nil {
+		return l.options.wrote(l.named("delete range", err))
+	}
+	l.sizes.drop(low, high)
+	return nil
 }
 
 // AppendedBytes is how many bytes of sealed values were stored since the store was opened. It only grows; who wants
 // the bytes since a snapshot remembers the figure at the snapshot.
 func (l *Logs) AppendedBytes() uint64 { return l.appended.Load() }
+
+// RetainedBytes is how many bytes of sealed values are in the log. Of entries that were there when the store was opened it
+// knows those that [Logs.Verify] has read.
+func (l *Logs) RetainedBytes() uint64 { return l.sizes.sum() }
+
+// Newest is how many of the newest entries have no more than so many bytes together, counted as RetainedBytes does, and
+// whether that is all there are.
+func (l *Logs) Newest(bytes uint64) (entries uint64, all bool) { return l.sizes.newest(bytes) }
 
 // Verify reads every entry. The error is that of the first entry that is damaged, or of the first that is lacking
 // between the first and the last, unless the hole ends at or below the snapshot index: raft leaves such a hole when it
@@ -144,6 +159,7 @@ func (l *Logs) Verify(snapshotIndex uint64) (count int, err error) {
 		if err != nil {
 			return count, err
 		}
+		l.sizes.put(index, storedBytes(&log))
 		count++
 	}
 	return count, nil

@@ -2,6 +2,7 @@ package raftlog
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -13,32 +14,83 @@ const (
 	HungAfter = 15 * time.Second
 )
 
+// watchTick is how often a running write is looked at; SlowAfter and HungAfter are multiples of it.
+const watchTick = time.Second
+
 // Watchdog hears of writes that the disk does not finish. A Raft leader whose disk hangs would stay leader for ever,
 // because heartbeats go on; so the process has to end, which is what Hung is for.
+//
+// What counts is the time in which this process ran: a process that was stopped, or whose machine was paused, has not
+// waited for its disk meanwhile, and its writes have not been able to come back.
 type Watchdog struct {
 	// Slow is called once per write that takes longer than [SlowAfter]. It may be nil and must not block.
 	Slow func(operation string, running time.Duration)
 	// Hung is called once per write that takes longer than [HungAfter]. The write may still be running and may still
 	// succeed, so the only safe answer is to end the process. It may be nil.
 	Hung func(error)
+
+	// after is time.AfterFunc when nil; tests stop the process with it.
+	after func(time.Duration, func()) *time.Timer
 }
 
-// watch starts the clocks of one write; the caller calls the result when the write came back.
+// watch starts the clock of one write; the caller calls the result when the write came back.
 func (w Watchdog) watch(operation string) (done func()) {
-	slow := time.AfterFunc(SlowAfter, func() {
-		if w.Slow != nil {
-			w.Slow(operation, SlowAfter)
-		}
-	})
-	hung := time.AfterFunc(HungAfter, func() {
-		if w.Hung != nil {
-			w.Hung(fmt.Errorf("%s did not come back for %v: the disk hangs", operation, HungAfter))
-		}
-	})
-	return func() {
-		slow.Stop()
-		hung.Stop()
+	if w.after == nil {
+		w.after = time.AfterFunc
 	}
+	r := &watched{dog: w, operation: operation}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.timer = w.after(watchTick, r.tick)
+	return r.done
+}
+
+// watched is one write. Its ticks are a chain, the next is set when the last has come: however long the process stood
+// still, that was one tick, and the write has a whole one more to come back.
+type watched struct {
+	dog       Watchdog
+	operation string
+
+	// mu guards what follows.
+	mu    sync.Mutex
+	timer *time.Timer
+	ticks int
+	back  bool
+}
+
+func (r *watched) done() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.back = true
+	r.timer.Stop()
+}
+
+// tick is called by the timer.
+func (r *watched) tick() {
+	switch time.Duration(r.count()) * watchTick {
+	case SlowAfter:
+		if r.dog.Slow != nil {
+			r.dog.Slow(r.operation, SlowAfter)
+		}
+	case HungAfter:
+		if r.dog.Hung != nil {
+			r.dog.Hung(fmt.Errorf("%s did not come back for %v: the disk hangs", r.operation, HungAfter))
+		}
+	}
+}
+
+// count counts a tick and sets the next one, up to the last that means something. It is 0 when the write is back.
+func (r *watched) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.back {
+		return 0
+	}
+	r.ticks++
+	if time.Duration(r.ticks)*watchTick < HungAfter {
+		r.timer = r.dog.after(watchTick, r.tick)
+	}
+	return r.ticks
 }
 
 // WatchLogs is a raft.LogStore whose writes are watched.

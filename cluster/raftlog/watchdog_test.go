@@ -85,6 +85,74 @@ func TestWatchdogWithoutListeners(t *testing.T) {
 	})
 }
 
+// TestStoppedProcessHasNoHungDisk: a tick that comes late, because the process stood still, is one tick. In the bubble time
+// does not jump, so the late tick is a timer that takes as long as the process stood still.
+func TestStoppedProcessHasNoHungDisk(t *testing.T) {
+	const late = time.Hour
+	for _, c := range []struct {
+		takes      time.Duration // in all, with the hour
+		stops      int           // the ticks up to this one are late
+		slow, hung time.Duration // when they are told of, 0 for never
+	}{
+		{takes: late - 1, stops: 1},
+		{takes: late + 900*time.Millisecond, stops: 1},
+		{takes: late + 5*time.Second, stops: 1, slow: late + 4*time.Second},
+		{takes: 2 * late, stops: 1, slow: late + 4*time.Second, hung: late + 14*time.Second},
+		{takes: 4*late + time.Millisecond, stops: 4},
+		{takes: HungAfter - 1, slow: SlowAfter},
+		{takes: late, slow: SlowAfter, hung: HungAfter},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began, ticks := time.Now(), 0
+			var slow, hung time.Duration
+			dog := Watchdog{
+				Slow: func(string, time.Duration) { slow += time.Since(began) },
+				Hung: func(error) { hung += time.Since(began) },
+				after: func(d time.Duration, f func()) *time.Timer {
+					if ticks++; ticks <= c.stops {
+						d = late
+					}
+					return time.AfterFunc(d, f)
+				},
+			}
+			if err := NewWatchLogs(slowStore{raft.NewInmemStore(), c.takes}, dog).StoreLog(entry(1, 1, "x")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * late)
+			synctest.Wait()
+			if slow != c.slow || hung != c.hung {
+				t.Errorf("%v with %d late ticks: got slow at %v, hung at %v, want %v, %v", c.takes, c.stops, slow, hung, c.slow, c.hung)
+			}
+		})
+	}
+}
+
+// TestTickAfterTheWriteIsBack is that of a timer which has fired already when the write comes back.
+func TestTickAfterTheWriteIsBack(t *testing.T) {
+	var tick func()
+	set := 0
+	dog := Watchdog{
+		Slow: func(string, time.Duration) { t.Error("slow") },
+		Hung: func(error) { t.Error("hung") },
+		after: func(_ time.Duration, f func()) *time.Timer {
+			set++
+			tick = f
+			return time.NewTimer(time.Hour)
+		},
+	}
+	done := dog.watch("write")
+	for range 4 {
+		tick()
+	}
+	done()
+	for range 20 {
+		tick()
+	}
+	if set != 5 {
+		t.Errorf("ticks set: got %d, want 5", set)
+	}
+}
+
 // brokenStore refuses everything.
 type brokenStore struct{ raft.InmemStore }
 
