@@ -188,7 +188,7 @@ func FuzzCodec(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good)
-	ours := newCodec()
+	ours := newCodec(&requestBudget{limit: 1 << 30})
 	if ours.Name() != proto.Name {
 		f.Errorf("the codec is named %s", ours.Name())
 	}

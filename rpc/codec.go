@@ -15,27 +15,33 @@ import (
 )
 
 // codec is gRPC's own for protobuf, but for what a caller sent that does not decode: gRPC would answer INTERNAL, so the fault
-// is kept beside the message, for the first interceptor to answer INVALID_ARGUMENT (D23). Unknown fields are dropped.
-type codec struct{ encoding.CodecV2 }
+// is kept beside the message, for the first interceptor to answer INVALID_ARGUMENT (D23). Unknown fields are dropped. A large
+// request that the budget has no room for is not decoded at all.
+type codec struct {
+	encoding.CodecV2
+	budget *requestBudget
+}
 
-func newCodec() codec { return codec{encoding.GetCodecV2(proto.Name)} }
+func newCodec(b *requestBudget) codec { return codec{encoding.GetCodecV2(proto.Name), b} }
 
-// faultField is where a message that did not decode keeps the fault: in a field that it cannot have, as unknown fields
-// never survive decoding.
-const faultField protowire.Number = 1<<29 - 1
-
-// Unmarshal never fails for a protobuf message.
+// Unmarshal never fails for a protobuf message. Whoever receives the message has to claim what it has taken of the budget.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	m, ok := v.(protobuf.Message)
 	if !ok {
 		return c.CodecV2.Unmarshal(data, v)
 	}
+	taken, ok := c.budget.admit(m, data.Len())
+	if !ok {
+		return nil
+	}
 	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buf.Free()
 	err := protobuf.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(buf.ReadOnlyData(), m)
 	if err == nil {
+		c.budget.settle(m, taken)
 		return nil
 	}
+	c.budget.release(taken)
 	field, what := findFault(buf.ReadOnlyData(), m.ProtoReflect().Descriptor(), "")
 	if what == "" {
 		what = "is malformed"
@@ -46,18 +52,17 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-// decodeFault is the refusal of a message that did not decode, nil for one that did.
+// decodeFault is the refusal of a message that was not or could not be decoded, nil for one that was.
 func decodeFault(v any) error {
-	m, ok := v.(protobuf.Message)
-	if !ok || len(m.ProtoReflect().GetUnknown()) == 0 {
+	number, value := carried(v)
+	switch number {
+	case refusedField:
+		return errOverBudget
+	case faultField:
+	default:
 		return nil
 	}
-	unknown := m.ProtoReflect().GetUnknown()
-	number, _, n := protowire.ConsumeTag(unknown)
-	if n < 0 || number != faultField {
-		return nil
-	}
-	text, _ := protowire.ConsumeString(unknown[n:])
+	text, _ := protowire.ConsumeString(value)
 	field, what, _ := strings.Cut(text, "\x00")
 	if field == "" {
 		return &graph.Error{Kind: graph.Invalid, Message: "the request is not a valid protobuf message: it " + what}

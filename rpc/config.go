@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
 )
 
 // Config is what an operator may set. Start from DefaultConfig.
@@ -14,6 +16,9 @@ type Config struct {
 	Version string
 	// MaxConnections bounds open connections; more wait to be accepted.
 	MaxConnections int
+	// RequestBudget bounds the bytes of the requests of more than 64 KiB that are under way at once, of all connections
+	// together. Memory for about three times as many is in use then.
+	RequestBudget int64
 	// RequestTimeout is the deadline of unary calls whose caller set none, and of the first read of a stream.
 	RequestTimeout time.Duration
 	// LeaderTimeout is how long a call waits for a leader before it is told that there is none.
@@ -30,6 +35,7 @@ type Config struct {
 // Defaults of Config.
 const (
 	DefaultMaxConnections = 10_000
+	DefaultRequestBudget  = 256 << 20 // bytes
 	DefaultRequestTimeout = 30 * time.Second
 	DefaultLeaderTimeout  = 10 * time.Second
 	DefaultStallTimeout   = time.Minute
@@ -38,7 +44,7 @@ const (
 // DefaultConfig is the configuration of a server about which nobody has said anything.
 func DefaultConfig() Config {
 	return Config{
-		Version: "dev", MaxConnections: DefaultMaxConnections, RequestTimeout: DefaultRequestTimeout,
+		Version: "dev", MaxConnections: DefaultMaxConnections, RequestBudget: DefaultRequestBudget, RequestTimeout: DefaultRequestTimeout,
 		LeaderTimeout: DefaultLeaderTimeout, StallTimeout: DefaultStallTimeout, Reflection: true, Health: true,
 	}
 }
@@ -51,6 +57,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxConnections < 1 {
 		problems = append(problems, fmt.Errorf("max connections is %d, at least 1", c.MaxConnections))
+	}
+	if c.RequestBudget < graph.MaxRequestBytes {
+		problems = append(problems, fmt.Errorf("request budget is %d bytes, at least %d", c.RequestBudget, graph.MaxRequestBytes))
 	}
 	for _, d := range []struct {
 		name  string

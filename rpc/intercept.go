@@ -115,7 +115,7 @@ func (s *Server) stream(srv any, inner grpc.ServerStream, info *grpc.StreamServe
 	defer context.AfterFunc(s.stop, func() { cancel(errStopping) })()
 	c, err := newCall(ctx, info.FullMethod)
 	ctx = context.WithValue(ctx, callKey{}, c)
-	st := &serverStream{ServerStream: inner, ctx: ctx, server: s, call: c, cancel: cancel}
+	st := &serverStream{ServerStream: inner, ctx: ctx, server: s, call: c, cancel: cancel, hold: hold{budget: s.budget}}
 	own := strings.HasPrefix(info.FullMethod, ownServices)
 	if own {
 		s.metrics.Streams(1)
@@ -147,6 +147,7 @@ func (s *Server) run(st *serverStream, srv any, handler grpc.StreamHandler) erro
 		defer s.streams.Done()
 		var err error
 		defer func() { done <- err }()
+		defer st.hold.end()
 		defer s.recovered(st.call, &err)
 		err = handler(srv, st)
 	}()
@@ -173,6 +174,8 @@ type serverStream struct {
 	call   *call
 	cancel context.CancelCauseFunc
 	opened atomic.Bool
+	// hold is what the last message takes of the budget, until the next is asked for.
+	hold hold
 }
 
 func (st *serverStream) Context() context.Context { return st.ctx }
@@ -199,11 +202,14 @@ func (st *serverStream) SendMsg(m any) error {
 
 // RecvMsg refuses what did not decode. It does not wait longer than the stream lives; m is not to be used after an error.
 func (st *serverStream) RecvMsg(m any) error {
+	st.hold.change(0)
 	received := make(chan error, 1)
 	st.server.streams.Add(1)
 	go func() {
 		defer st.server.streams.Done()
-		received <- st.ServerStream.RecvMsg(m)
+		err := st.ServerStream.RecvMsg(m)
+		st.hold.change(claim(m))
+		received <- err
 	}()
 	select {
 	case err := <-received:

@@ -300,7 +300,7 @@ func TestConfig(t *testing.T) {
 		t.Error(err)
 	}
 	err := Config{}.Validate()
-	for _, word := range []string{"version", "connections", "request timeout", "leader timeout", "stall timeout"} {
+	for _, word := range []string{"version", "connections", "request budget", "request timeout", "leader timeout", "stall timeout"} {
 		if err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%v does not tell of %s", err, word)
 		}

@@ -23,7 +23,7 @@ import (
 
 // Bounds of the transport.
 const (
-	maxConcurrentStreams = 250
+	maxConcurrentStreams = 100
 	maxHeaderListBytes   = 16 << 10
 	handshakeTimeout     = 10 * time.Second
 	// Clients may ping this often, also without a call: what a proxy in between needs to keep its connections.
@@ -45,6 +45,7 @@ type Server struct {
 	machine *fsm.Machine
 	metrics *telemetry.Metrics
 	logger  hclog.Logger
+	budget  *requestBudget
 	grpc    *grpc.Server
 	started time.Time
 
@@ -59,14 +60,14 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("rpc configuration: %w", err)
 	}
-	s := &Server{cfg: cfg, log: log, machine: machine, logger: cfg.Logger, started: time.Now()}
+	s := &Server{cfg: cfg, log: log, machine: machine, logger: cfg.Logger, budget: &requestBudget{limit: cfg.RequestBudget}, started: time.Now()}
 	if s.logger == nil {
 		s.logger = hclog.NewNullLogger()
 	}
 	s.metrics = telemetry.New(telemetry.Options{Methods: methods(), Counts: s.counts, Cache: s.cache})
 	s.stop, s.halt = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
-		grpc.ForceServerCodecV2(newCodec()),
+		grpc.ForceServerCodecV2(newCodec(s.budget)),
 		grpc.MaxRecvMsgSize(graph.MaxRequestBytes),
 		grpc.MaxConcurrentStreams(maxConcurrentStreams),
 		grpc.MaxHeaderListSize(maxHeaderListBytes),
@@ -77,13 +78,14 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 		grpc.UnaryInterceptor(s.unary),
 		grpc.StreamInterceptor(s.stream),
 	)
-	graphgrpc.RegisterMemoryGraphServiceServer(s.grpc, s)
-	graphgrpc.RegisterGraphTransferServiceServer(s.grpc, &transfer{Server: s})
+	services := budgeted{s.grpc, s.budget}
+	graphgrpc.RegisterMemoryGraphServiceServer(services, s)
+	graphgrpc.RegisterGraphTransferServiceServer(services, &transfer{Server: s})
 	if cfg.Health {
-		grpc_health_v1.RegisterHealthServer(s.grpc, &healthService{server: s})
+		grpc_health_v1.RegisterHealthServer(services, &healthService{server: s})
 	}
 	if cfg.Reflection {
-		reflection.Register(s.grpc)
+		reflection.Register(services)
 	}
 	s.logger.Debug("serving", "compression", compression)
 	return s, nil

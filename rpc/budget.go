@@ -1,0 +1,158 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
+	protobuf "google.golang.org/protobuf/proto"
+)
+
+// smallRequestBytes is what a request may have without being counted: however many large ones there are, small ones are
+// let in.
+const smallRequestBytes = 64 << 10
+
+// errOverBudget refuses a request that was not decoded.
+var errOverBudget = errors.New("the requests under way take all the memory that there is for them")
+
+// A requestBudget bounds the bytes of the large requests that are decoded and not yet done with, of all connections.
+type requestBudget struct {
+	limit int64
+	taken atomic.Int64
+}
+
+// take is false when the bytes do not fit.
+func (b *requestBudget) take(bytes int64) bool {
+	if b.taken.Add(bytes) <= b.limit {
+		return true
+	}
+	b.taken.Add(-bytes)
+	return false
+}
+
+func (b *requestBudget) release(bytes int64) { b.taken.Add(-bytes) }
+
+// What a message carries from the codec to whoever receives it, in fields that it cannot have, as unknown fields never
+// survive decoding: why it did not decode, that it was not let in, or the bytes that it has taken of the budget.
+const (
+	faultField   protowire.Number = 1<<29 - 1
+	refusedField protowire.Number = 1<<29 - 2
+	takenField   protowire.Number = 1<<29 - 3
+)
+
+// carry makes a message carry a number and nothing else of what the fields above are for.
+func carry(m protobuf.Message, field protowire.Number, n int64) {
+	b := protowire.AppendTag(nil, field, protowire.VarintType)
+	m.ProtoReflect().SetUnknown(protowire.AppendVarint(b, uint64(n)))
+}
+
+// carried is what a message carries: the field, 0 for nothing, and its value.
+func carried(v any) (field protowire.Number, value []byte) {
+	m, ok := v.(protobuf.Message)
+	if !ok || len(m.ProtoReflect().GetUnknown()) == 0 {
+		return 0, nil
+	}
+	unknown := m.ProtoReflect().GetUnknown()
+	number, _, n := protowire.ConsumeTag(unknown)
+	if n < 0 {
+		return 0, nil
+	}
+	return number, unknown[n:]
+}
+
+// claim takes over what a message has taken of the budget: the message does not carry it any more.
+func claim(v any) int64 {
+	field, value := carried(v)
+	if field != takenField {
+		return 0
+	}
+	n, _ := protowire.ConsumeVarint(value)
+	v.(protobuf.Message).ProtoReflect().SetUnknown(nil)
+	return int64(n)
+}
+
+// A hold is what one call holds of the budget.
+type hold struct {
+	budget *requestBudget
+
+	mu    sync.Mutex
+	bytes int64
+	over  bool
+}
+
+// change gives back what was held and holds other bytes, which must have been taken.
+func (h *hold) change(bytes int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.budget.release(h.bytes)
+	h.bytes = bytes
+	if h.over {
+		h.budget.release(bytes)
+		h.bytes = 0
+	}
+}
+
+// end gives back all, also what a change that comes late brings.
+func (h *hold) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.budget.release(h.bytes)
+	h.bytes, h.over = 0, true
+}
+
+// budgeted registers services so that a unary call gives back what its request has taken of the budget, whether it came to
+// its interceptor or not: gRPC gives up on a call that does not end after its request, and none is asked then.
+type budgeted struct {
+	*grpc.Server
+	budget *requestBudget
+}
+
+// RegisterService wraps every unary call.
+func (b budgeted) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	wrapped := *desc
+	wrapped.Methods = make([]grpc.MethodDesc, len(desc.Methods))
+	for i, m := range desc.Methods {
+		wrapped.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName, Handler: b.unary(m.Handler)}
+	}
+	b.Server.RegisterService(&wrapped, impl)
+}
+
+func (b budgeted) unary(handler grpc.MethodHandler) grpc.MethodHandler {
+	return func(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+		var taken int64
+		defer func() { b.budget.release(taken) }()
+		return handler(srv, ctx, func(v any) error {
+			err := decode(v)
+			taken += claim(v)
+			return err
+		}, interceptor)
+	}
+}
+
+// admit takes the bytes of a request for the message that it is to be decoded into, unless they do not fit.
+func (b *requestBudget) admit(m protobuf.Message, bytes int) (taken int64, ok bool) {
+	b.release(claim(m)) // gRPC decodes a second request of a call that has but one into the same message
+	if bytes <= smallRequestBytes {
+		return 0, true
+	}
+	if !b.take(int64(bytes)) {
+		protobuf.Reset(m)
+		carry(m, refusedField, int64(bytes))
+		return 0, false
+	}
+	return int64(bytes), true
+}
+
+// settle leaves with a decoded message what it has taken; what has become small gives it back.
+func (b *requestBudget) settle(m protobuf.Message, taken int64) {
+	switch {
+	case taken == 0:
+	case protobuf.Size(m) <= smallRequestBytes:
+		b.release(taken)
+	default:
+		carry(m, takenField, taken)
+	}
+}
