@@ -200,6 +200,9 @@ func filesArePrivate(t *testing.T, binary string) {
 		seen := 0
 		err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil {
+				if errors.Is(err, fs.ErrNotExist) {
+					return nil // the server has removed it meanwhile
+				}
 				return err
 			}
 			info, err := entry.Info()
