@@ -80,6 +80,7 @@ func Cases() []Case {
 		subscriptionCases(),
 		resumeDeletedCases(),
 		serviceCases(),
+		publishedClientCases(),
 		httpCases(),
 		meterCases(),
 		transferCases(),
