@@ -86,6 +86,7 @@ func (b *Batch) Commit() error {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
 	b.store.system, b.store.expiry = b.system, b.expiry
+	b.store.passedLocked()
 	return nil
 }
 

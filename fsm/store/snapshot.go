@@ -12,40 +12,25 @@ import (
 // Snapshot is the state of all tenants after one batch. It never changes. Several goroutines may use it; each needs a
 // View of its own. Close it: rows that it alone can see take up space.
 type Snapshot struct {
-	store  *Store
-	gen    *generation
-	rows   snapshot
-	system System
-	err    error // why it could not be made; every read returns it
-	once   sync.Once
+	state *state
+	err   error // why it could not be made; every read returns it
+	once  sync.Once
 }
 
 // Snapshot takes the state after the last commit. It does not wait for a batch.
 func (s *Store) Snapshot() *Snapshot {
-	g, err := s.acquire()
+	st, err := s.share()
 	if err != nil {
 		return &Snapshot{err: fmt.Errorf("snapshot: %w", err)}
 	}
-	sn := &Snapshot{store: s, gen: g}
-	if sn.rows, err = g.engine.snapshot(); err == nil {
-		sn.system, err = readSystem(sn.rows)
-	}
-	if err != nil {
-		sn.err = fmt.Errorf("snapshot: %w", err)
-	}
-	return sn
+	return &Snapshot{state: st}
 }
 
 // Close frees the snapshot. Its views must not be used any more.
 func (sn *Snapshot) Close() {
 	sn.once.Do(func() {
-		if sn.rows != nil {
-			if err := sn.rows.close(); err != nil {
-				sn.store.o.report(fmt.Errorf("close of a snapshot: %w", err))
-			}
-		}
-		if sn.gen != nil {
-			sn.store.release(sn.gen)
+		if sn.state != nil {
+			sn.state.release()
 		}
 	})
 }
@@ -53,29 +38,28 @@ func (sn *Snapshot) Close() {
 // Err is why the snapshot could not be made; nil for a good one. Every read of a bad one returns it too.
 func (sn *Snapshot) Err() error { return sn.err }
 
-// System is as of the snapshot.
-func (sn *Snapshot) System() System { return sn.system }
+// System is as of the snapshot; that of a bad one is empty.
+func (sn *Snapshot) System() System {
+	if sn.state == nil {
+		return System{}
+	}
+	return sn.state.system
+}
 
 func (sn *Snapshot) reader() reader {
 	if sn.err != nil {
 		return brokenReader{sn.err}
 	}
-	return sn.rows
+	return sn.state.rows
 }
 
 // View reads the graph of a tenant.
 func (sn *Snapshot) View(t graph.Tenant) *View {
-	rows := sn.reader()
-	var known *hidden
-	return &View{rows: rows, tenant: t, hidden: func() (*hidden, error) {
-		if known == nil {
-			h, err := loadHidden(rows, t)
-			if err != nil {
-				return nil, err
-			}
-			known = h
+	return &View{rows: sn.reader(), tenant: t, hidden: func() (*hidden, error) {
+		if sn.err != nil {
+			return nil, sn.err
 		}
-		return known, nil
+		return sn.state.hiddenOf(t)
 	}}
 }
 

@@ -94,6 +94,10 @@ type Store struct {
 	// expiry is a key below which no expiry row is, so that the search need not pass deleted ones. Guarded by mu.
 	expiry []byte
 	open   int // guarded by mu: generations whose engine is open
+	// latest is the state after the last commit while a snapshot of it is open, version counts what made it another one.
+	latest  *state // guarded by mu
+	version uint64 // guarded by mu
+	making  sync.Mutex
 }
 
 // OpenMemory makes an empty store in memory.
@@ -225,6 +229,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	g := s.current
 	s.current = nil
+	s.passedLocked()
 	s.mu.Unlock()
 	if g == nil {
 		return nil
@@ -273,6 +278,7 @@ func (s *Store) install(st *Staged, index, term uint64) error {
 	s.current, s.system, s.flushed, s.expiry = next, sys, sys, nil
 	s.epoch++
 	s.open++
+	s.passedLocked()
 	s.mu.Unlock()
 	s.release(old)
 	return nil
