@@ -24,10 +24,14 @@ UNIT_PACKAGES = $$($(GO) list ./... | grep -vE '^$(MODULE)/(cmd|jepsen)(/|$$)')
 TEST_TIMEOUT := 30m
 # `make check` sets -race.
 RACE :=
+# How long each fuzz target runs, which of them, and what else go test is told.
+FUZZTIME := 30s
+FUZZ     :=
+FUZZARGS :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build run test test-unit test-integration test-e2e cover check bench gen clean \
+.PHONY: help build run test test-unit test-integration test-e2e cover check fuzz bench gen clean \
 	check-format check-vet check-lint check-gen check-modules check-wasm check-tools
 
 help: ## list the targets
@@ -65,7 +69,7 @@ cover: ## run all tests and measure coverage, servers included; writes cover.out
 
 # The quick checks come first, the long ones last.
 check: RACE := -race
-check: check-format check-modules check-gen check-vet check-lint build check-wasm check-tools cover ## run all that CI runs
+check: check-format check-modules check-gen check-vet check-lint build check-wasm check-tools cover ## run what CI runs, but for fuzz
 	@echo 'make check: passed'
 
 check-format:
@@ -99,6 +103,16 @@ check-wasm:
 check-tools:
 	$(GO) -C $(TOOLS) vet ./...
 	$(GO) -C $(TOOLS) test ./...
+
+# Minimizing every input that reaches something new would take nearly all of so short a time.
+fuzz: ## run each fuzz target for FUZZTIME; a finding is left in testdata/fuzz of its package, to be committed
+	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
+		listed=$$($(GO) test -list '^Fuzz.*$(FUZZ)' $$dir); \
+		for target in $$(echo "$$listed" | grep '^Fuzz'); do \
+			echo "== $$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $(FUZZARGS) $$dir; \
+		done; \
+	done
 
 bench: ## run the benchmarks, briefly
 	$(GO) test -run '^$$' -bench . -benchtime 200ms -benchmem $(UNIT_PACKAGES)

@@ -55,6 +55,7 @@ var rooms = []room{
 	{dir: "proto", folders: []string{"proto"}, modules: []string{protobuf}},
 	{dir: "proto/llm/memory/graph/v1/graphgrpc", folders: []string{"proto"}, modules: []string{protobuf, grpcModule}},
 	{dir: "graph", folders: []string{"graph", "proto"}, modules: []string{protobuf}, forbidden: impure},
+	{dir: "graph/samples", folders: []string{"graph/samples"}},
 	{dir: "fsm", folders: []string{"fsm", "graph", "proto"}, modules: []string{protobuf}, forbidden: impure},
 	{dir: "fsm/store", folders: []string{"fsm/store", "graph", "proto"}, modules: []string{protobuf, pebble, btree}, forbidden: []string{"net", "net/http"}},
 	{

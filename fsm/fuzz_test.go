@@ -1,20 +1,26 @@
 package fsm_test
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"pgregory.net/rapid"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm/store"
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph/samples"
 	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 )
 
-// seeds are the entries of the golden logs.
+// seeds are the entries of the golden logs, generated ones, and some with real texts.
 func seeds(f *testing.F) {
 	files, err := filepath.Glob(filepath.Join(goldenDir, "*.hex"))
 	if err != nil || len(files) == 0 {
@@ -29,7 +35,15 @@ func seeds(f *testing.F) {
 		stamped := stampedAll(f, generated(3).Example(i))
 		f.Add(entryOf(f, stamped[2:]...))
 	}
+	for _, text := range samples.Texts(f, maxSeedBytes) {
+		p, r := aPrompt("n1", "s1"), aResponse("n2", "n1")
+		p.GetPrompt().Content, r.GetResponse().Content = string(text), string(text)
+		f.Add(entryOf(f, stampedAll(f, []*logpb.Command{createNodes(p, r)})...))
+	}
 }
+
+// maxSeedBytes is how much of a real text is a seed.
+const maxSeedBytes = 400
 
 // FuzzApply feeds entries of any bytes to a machine with something in it. What decodes is applied, and never panics: a
 // panic in apply stops every replica at every start. The digest that is kept stays that of the rows.
@@ -40,12 +54,27 @@ func FuzzApply(f *testing.F) {
 			return
 		}
 		w := small(t)
-		w.index++
-		w.m.Apply([]fsm.LogEntry{{Index: w.index, Term: 1, Data: data}})
+		w.apply(data)
 		w.digest()
+		replicated(t, w)
 		deleteAll(w)
 		nothingRemains(t, w)
 	})
+}
+
+// FuzzCommands fills commands at random as anyCommands does, by way of coverage. Real texts are as good a source of chance as
+// any.
+func FuzzCommands(f *testing.F) {
+	random := rand.NewChaCha8([32]byte{1})
+	for range 8 {
+		seed := make([]byte, 16<<10)
+		_, _ = random.Read(seed) // never fails
+		f.Add(seed)
+	}
+	for _, text := range samples.Texts(f, 16<<10) {
+		f.Add(text)
+	}
+	f.Fuzz(rapid.MakeFuzz(anyCommands))
 }
 
 // FuzzDecodeEntry: no bytes panic, and what decodes is encoded again.
@@ -92,38 +121,72 @@ func small(t T) *world {
 	return w
 }
 
-// TestApplyNeverPanics fills commands at random, with the ids of what is there, and leaves out, contradicts and exceeds
-// what it likes.
-func TestApplyNeverPanics(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		w := small(t)
-		for range rapid.IntRange(1, 6).Draw(t, "commands") {
-			c := &logpb.Command{}
-			wild(t, c.ProtoReflect())
-			c.Tenant = rapid.SampledFrom([]uint32{1, 1, 1, 1, 0, 2}).Draw(t, "tenant")
-			if rapid.IntRange(0, 3).Draw(t, "retry") > 0 {
-				c.RequestId = nil
-			}
-			kinds := operations().Fields()
-			kind := kinds.Get(rapid.IntRange(0, kinds.Len()-1).Draw(t, "kind"))
-			op := c.ProtoReflect().NewField(kind)
-			wild(t, op.Message())
-			c.ProtoReflect().Set(kind, op)
-			b, err := proto.Marshal(c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			data := entryOf(t, &logpb.Stamped{Stamp: rapid.Int64().Draw(t, "stamp"), Command: b})
-			if !decodes(data) {
-				continue
-			}
-			w.index++
-			w.m.Apply([]fsm.LogEntry{{Index: w.index, Term: 1, Data: data}})
+// TestApplyNeverPanics: see anyCommands.
+func TestApplyNeverPanics(t *testing.T) { rapid.Check(t, anyCommands) }
+
+// anyCommands fills commands at random, with the ids of what is there, and leaves out, contradicts and exceeds what it likes.
+// None panics; one that is refused leaves no trace but that it was; and a replica comes to the same state.
+func anyCommands(t *rapid.T) {
+	w := small(t)
+	for range rapid.IntRange(1, 6).Draw(t, "commands") {
+		b, err := proto.Marshal(wildCommand(t))
+		if err != nil {
+			t.Fatal(err)
 		}
-		w.digest()
-		deleteAll(w)
-		nothingRemains(t, w)
-	})
+		data := entryOf(t, &logpb.Stamped{Stamp: rapid.Int64().Draw(t, "stamp"), Command: b})
+		if !decodes(data) {
+			continue
+		}
+		before := traces(t, w)
+		if r := w.apply(data)[0]; r.Err != nil {
+			if diff := cmp.Diff(before, traces(t, w)); diff != "" {
+				t.Fatalf("was refused (%v) and has changed\n%s", r.Err, diff)
+			}
+		}
+	}
+	w.digest()
+	replicated(t, w)
+	deleteAll(w)
+	nothingRemains(t, w)
+}
+
+func wildCommand(t *rapid.T) *logpb.Command {
+	c := &logpb.Command{}
+	wild(t, c.ProtoReflect())
+	c.Tenant = rapid.SampledFrom([]uint32{1, 1, 1, 1, 0, 2}).Draw(t, "tenant")
+	if rapid.IntRange(0, 3).Draw(t, "retry") > 0 {
+		c.RequestId = nil
+	}
+	kinds := operations().Fields()
+	kind := kinds.Get(rapid.IntRange(0, kinds.Len()-1).Draw(t, "kind"))
+	op := c.ProtoReflect().NewField(kind)
+	wild(t, op.Message())
+	c.ProtoReflect().Set(kind, op)
+	return c
+}
+
+// traces are what a refused command must leave as it is: all rows but those that tell of requests, and in the row of the
+// system all but the time.
+func traces(t T, w *world) []string {
+	t.Helper()
+	sys := w.system()
+	all := []string{fmt.Sprintf("position %d, trimmed %v, lineage %x, level %d, %d events, chain %x", sys.Position, sys.Trimmed, sys.Lineage, sys.FeatureLevel, sys.Events, sys.Chain)}
+	for _, row := range rows(t, w.m.Store()) {
+		if !strings.HasPrefix(row, "system") && !strings.Contains(row, "outcome") {
+			all = append(all, row)
+		}
+	}
+	return all
+}
+
+// replicated feeds the entries of a world to a second machine, all at once.
+func replicated(t T, w *world) {
+	t.Helper()
+	again := fsm.New(store.OpenMemory())
+	again.Apply(w.fed)
+	if got, want := fsm.Digest(again.Store().System()), fsm.Digest(w.system()); got != want {
+		t.Fatalf("a replica came to digest %x, not %x", got, want)
+	}
 }
 
 // wild sets random fields of a message to what is at home in them, or is not.

@@ -41,6 +41,8 @@ type world struct {
 	m     *fsm.Machine
 	index uint64
 	stamp int64
+	// fed are all entries so far.
+	fed []fsm.LogEntry
 }
 
 // newWorld is a machine over an empty store in memory that was bootstrapped.
@@ -62,9 +64,15 @@ func bootstrap() *logpb.Command {
 // do applies commands as one entry, stamped a second apart.
 func (w *world) do(commands ...*logpb.Command) []fsm.Result {
 	w.t.Helper()
+	return w.apply(w.entry(commands...))
+}
+
+// apply applies the next entry.
+func (w *world) apply(data []byte) []fsm.Result {
 	w.index++
-	results := w.m.Apply([]fsm.LogEntry{{Index: w.index, Term: 1, Data: w.entry(commands...)}})
-	return results[0]
+	e := fsm.LogEntry{Index: w.index, Term: 1, Data: data}
+	w.fed = append(w.fed, e)
+	return w.m.Apply([]fsm.LogEntry{e})[0]
 }
 
 func (w *world) entry(commands ...*logpb.Command) []byte {

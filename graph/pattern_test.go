@@ -122,20 +122,3 @@ func wide(pattern string) string {
 	w, _ := widen(pattern)
 	return w
 }
-
-func FuzzWiden(f *testing.F) {
-	for _, p := range []string{`^[\w.-]+@[\w-]+\.\w{2,}$`, `[]\W]`, `[^^]\w`, `\Q\w\E\d`, `[[:]\w[:alpha:]]`, `(?i)[\w-z]`, `\pN\d`, `[[:^space:]\S-]`} {
-		f.Add(p)
-	}
-	f.Fuzz(func(t *testing.T, p string) {
-		if len(p) > MaxPatternBytes {
-			return
-		}
-		if _, err := regexp.Compile(p); err != nil {
-			return
-		}
-		if _, err := regexp.Compile(wide(p)); err != nil {
-			t.Errorf("%q becomes %q: %v", p, wide(p), err)
-		}
-	})
-}

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"encoding/base64"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm/store"
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph/samples"
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 )
 
@@ -188,6 +190,13 @@ func FuzzCodec(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good)
+	for _, text := range samples.Texts(f, 400) {
+		real, err := protobuf.Marshal(&pb.ImportRequest{Nodes: []*pb.Node{{Id: "a", NodeData: &pb.Node_Prompt{Prompt: &pb.PromptNode{Content: string(text)}}}}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(real)
+	}
 	ours := newCodec(&requestBudget{limit: 1 << 30})
 	if ours.Name() != proto.Name {
 		f.Errorf("the codec is named %s", ours.Name())
@@ -210,6 +219,10 @@ func FuzzPlaces(f *testing.F) {
 	page := tokens{system: system, tenant: graph.DefaultTenant, field: tokenField}
 	f.Add(page.seal(1, 2))
 	f.Add("abcdef01-0000000000000002-00000000")
+	for _, text := range samples.Texts(f, 63) {
+		f.Add(base64.RawURLEncoding.EncodeToString(text))
+		f.Add(eventID(testLineage, store.EventKey{Revision: graph.Revision(len(text)), Ordinal: uint32(text[0])}))
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if a, b, err := page.open(text); err == nil && page.seal(a, b) != text {
 			t.Errorf("token %q is read as %d, %d", text, a, b)

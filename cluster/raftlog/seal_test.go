@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph/samples"
 )
 
 func TestSealedValueOpensOnlyAtItsPlace(t *testing.T) {
@@ -77,6 +79,9 @@ func FuzzOpen(f *testing.F) {
 	f.Add(sealed)
 	f.Add([]byte{})
 	f.Add(sealAs(Header{KeyID: 9}, at, nil))
+	for _, text := range samples.Texts(f, 400) {
+		f.Add(sealAs(Header{}, at, text))
+	}
 	f.Fuzz(func(t *testing.T, value []byte) {
 		body, err := Open(at, value)
 		if err != nil {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph/samples"
 )
 
 // streamOf is a checkpoint of a store as bytes.
@@ -338,6 +340,9 @@ func FuzzStage(f *testing.F) {
 	f.Add(streamOf(f, source))
 	f.Add(seal(testHeader(kindMemoryEngine, 1, 4), testFile("rows", "\x01a\x01b")))
 	f.Add([]byte(checkpointMagic))
+	for _, text := range samples.Texts(f, 400) {
+		f.Add(seal(testHeader(kindMemoryEngine, 1, 4), testFile("rows", string(text))))
+	}
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		s := OpenMemory()
 		defer s.Close()

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph/samples"
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 )
 
@@ -340,6 +341,10 @@ func FuzzRows(f *testing.F) {
 	goldenStore(f, s)
 	for _, row := range s.current.engine.(*memoryEngine).tree.Items() {
 		f.Add(row.value)
+	}
+	for i, text := range samples.Texts(f, 400) {
+		p := testPrompt(graph.Position(i+1), string(text))
+		f.Add(encodeNode(graph.NodeRecord{Created: 1, Modified: 2, Session: 1, Wire: graph.Encode(p)}, p.Type))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		again := func(what string, err error, encode func() []byte, decode func([]byte) (any, error), want any) {
