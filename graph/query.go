@@ -119,6 +119,7 @@ const wireOverhead = 64
 type Match struct {
 	Entry
 	view View
+	rows NodeReader
 	rec  NodeRecord
 	node *pb.Node
 }
@@ -131,16 +132,43 @@ func (m *Match) Node() (*pb.Node, error) {
 	return present(m.view, m.rec, m.node)
 }
 
-func (m *Match) load() error {
-	if m.node != nil {
+// Wire is the encoding of what Node returns; the caller may keep it. Stored bytes are handed on as they are, but for a
+// session, part of which is kept elsewhere.
+func (m *Match) Wire() ([]byte, error) {
+	if err := m.find(); err != nil {
+		return nil, err
+	}
+	if m.Type == session {
+		n, err := m.Node()
+		if err != nil {
+			return nil, err
+		}
+		return Encode(n), nil
+	}
+	return m.rec.sent(), nil
+}
+
+// find reads the record.
+func (m *Match) find() error {
+	if m.rec.Position != 0 {
 		return nil
 	}
-	rec, ok, err := m.view.NodeAt(m.Position)
+	rec, ok, err := m.rows.NodeAt(m.Position)
 	if err != nil || !ok {
 		return orDamaged(err, m.Position)
 	}
 	m.rec = rec
-	m.node, err = rec.Node()
+	return nil
+}
+
+func (m *Match) load() error {
+	if m.node != nil {
+		return nil
+	}
+	err := m.find()
+	if err == nil {
+		m.node, err = m.rec.Node()
+	}
 	return err
 }
 
@@ -172,7 +200,9 @@ func (q *Query) Each(v View, from *Place, skip, most int, visit func(Match) (boo
 		return err
 	}
 	walk.From = from
-	for m, err := range q.matches(v, walk, nil) {
+	rows := v.NodeReader()
+	defer rows.Close()
+	for m, err := range q.matches(v, rows, walk, nil) {
 		if err != nil {
 			return err
 		}
@@ -227,7 +257,7 @@ const look = 1024
 
 // matches filters a walk. Only what the index does not tell is read from the rows. expired, when not nil, ends it like a
 // budget that is used up.
-func (q *Query) matches(v View, w Walk, expired func() bool) iter.Seq2[Match, error] {
+func (q *Query) matches(v View, rows NodeReader, w Walk, expired func() bool) iter.Seq2[Match, error] {
 	filters := q.filters
 	if w.Attribute != nil {
 		filters = filters[1:]
@@ -235,7 +265,7 @@ func (q *Query) matches(v View, w Walk, expired func() bool) iter.Seq2[Match, er
 	return func(yield func(Match, error) bool) {
 		passed := 0
 		for e, err := range v.Walk(w) {
-			m := Match{Entry: e, view: v}
+			m := Match{Entry: e, view: v, rows: rows}
 			passed++
 			switch {
 			case err != nil:
@@ -280,7 +310,9 @@ func (q *Query) count(v View, expired func() bool) (n int64, lowerBound bool, er
 		n, err = v.CountNodes(w.Session, q.nodeType)
 		return n, false, err
 	}
-	for _, err := range q.matches(v, w, expired) {
+	rows := v.NodeReader()
+	defer rows.Close()
+	for _, err := range q.matches(v, rows, w, expired) {
 		if errors.Is(err, Exhausted) {
 			return n, true, nil
 		}

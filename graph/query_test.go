@@ -30,6 +30,10 @@ func (s shelf) Walk(w Walk) iter.Seq2[Entry, error] {
 	}
 }
 
+func (s shelf) NodeReader() NodeReader { return s }
+
+func (s shelf) Close() {}
+
 func (s shelf) NodeAt(at Position) (NodeRecord, bool, error) {
 	n := &pb.Node{Id: fmt.Sprint(at), NodeData: &pb.Node_Prompt{Prompt: &pb.PromptNode{Content: "x"}}}
 	return NodeRecord{Position: at, Wire: Encode(n)}, at <= Position(s.books), nil
@@ -78,7 +82,7 @@ func TestBudgets(t *testing.T) {
 
 // TestAnIndexWithoutItsRecordIsDamage, and no refusal.
 func TestAnIndexWithoutItsRecordIsDamage(t *testing.T) {
-	m := Match{Entry: Entry{Place: Place{Position: 11}}, view: shelf{books: 10}}
+	m := Match{Entry: Entry{Place: Place{Position: 11}}, view: shelf{books: 10}, rows: shelf{books: 10}}
 	_, err := m.Node()
 	var refusal *Error
 	if err == nil || errors.As(err, &refusal) || !strings.Contains(err.Error(), "position 11") {

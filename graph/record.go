@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
@@ -17,6 +18,19 @@ func (r NodeRecord) Node() (*pb.Node, error) {
 	n.Revision = uint64(r.Modified)
 	return n, nil
 }
+
+// sent is an encoding of what Node decodes: the stored bytes, and the revision behind them.
+func (r NodeRecord) sent() []byte {
+	b := append(make([]byte, 0, len(r.Wire)+revisionBytes), r.Wire...)
+	b = protowire.AppendTag(b, revisionField, protowire.VarintType)
+	return protowire.AppendVarint(b, uint64(r.Modified))
+}
+
+// The field of a Node that is not stored with it, and what it takes at the most.
+const (
+	revisionField = 101
+	revisionBytes = 12
+)
 
 // Edge decodes the record, with its revision.
 func (r EdgeRecord) Edge() (*pb.Edge, error) {

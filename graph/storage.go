@@ -124,6 +124,8 @@ type View interface {
 	NodeAt(at Position) (NodeRecord, bool, error)
 	EdgeByID(id string) (EdgeRecord, bool, error)
 	EdgeAt(at Position) (EdgeRecord, bool, error)
+	// NodeReader reads nodes that lie near each other, as those of a walk do. Close it.
+	NodeReader() NodeReader
 	// Session is the state of the session whose node is at a position.
 	Session(at Position) (SessionRecord, bool, error)
 	// Walk yields index entries in order. The cost grows with what is yielded, not with what is stored.
@@ -134,6 +136,12 @@ type View interface {
 	CountNodes(session Position, t pb.NodeType) (int64, error)
 	CountEdges() (int64, error)
 	CountActiveSessions() (int64, error)
+}
+
+// NodeReader finds nodes by position, as View does. Wire of what it returns is valid until the next call.
+type NodeReader interface {
+	NodeAt(at Position) (NodeRecord, bool, error)
+	Close()
 }
 
 // Tx is the state that a command sees and changes. Writes are seen by later reads of the same command at once. Writing

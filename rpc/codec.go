@@ -24,6 +24,17 @@ type codec struct {
 
 func newCodec(b *requestBudget) codec { return codec{encoding.GetCodecV2(proto.Name), b} }
 
+// encoded is a message that is encoded already. Nobody may change it after it was sent.
+type encoded []byte
+
+// Marshal encodes a reply, unless that has been done.
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if b, ok := v.(encoded); ok {
+		return mem.BufferSlice{mem.SliceBuffer(b)}, nil
+	}
+	return c.CodecV2.Marshal(v)
+}
+
 // Unmarshal never fails for a protobuf message. Whoever receives the message has to claim what it has taken of the budget.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	m, ok := v.(protobuf.Message)

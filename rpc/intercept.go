@@ -176,6 +176,8 @@ type serverStream struct {
 	opened atomic.Bool
 	// hold is what the last message takes of the budget, until the next is asked for.
 	hold hold
+	// guard ends a stream that holds a snapshot when a message is left unread for too long; one goroutine sends.
+	guard *time.Timer
 }
 
 func (st *serverStream) Context() context.Context { return st.ctx }
@@ -193,11 +195,17 @@ func (st *serverStream) SendMsg(m any) error {
 	if err := st.open(nil); err != nil {
 		return err
 	}
-	if st.call.holdsSnapshot() {
-		guard := time.AfterFunc(st.server.cfg.StallTimeout, func() { st.cancel(errStalled) })
-		defer guard.Stop()
+	if !st.call.holdsSnapshot() {
+		return st.ServerStream.SendMsg(m)
 	}
-	return st.ServerStream.SendMsg(m)
+	if st.guard == nil {
+		st.guard = time.AfterFunc(st.server.cfg.StallTimeout, func() { st.cancel(errStalled) })
+	} else {
+		st.guard.Reset(st.server.cfg.StallTimeout)
+	}
+	err := st.ServerStream.SendMsg(m)
+	st.guard.Stop()
+	return err
 }
 
 // RecvMsg refuses what did not decode. It does not wait longer than the stream lives; m is not to be used after an error.

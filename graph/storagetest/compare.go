@@ -120,7 +120,33 @@ func (p *player) compareAll() {
 	equal(p.t, "rows when there is nothing", p.s.Rows(), []string{})
 }
 
+// compareReader reads the nodes one after the other, there and back, and by leaps.
+func (p *player) compareReader(v graph.View, whole, m *model) {
+	r := v.NodeReader()
+	defer r.Close()
+	order := keys(whole.nodes)
+	back := slices.Clone(order)
+	slices.Reverse(back)
+	for _, at := range slices.Concat(order, back, leaps(order)) {
+		want, there := m.nodes[at]
+		got, ok := must[graph.NodeRecord](p.t)(r.NodeAt(at))
+		if ok != there || there && !sameNode(got, want) {
+			p.t.Fatalf("node at %d by a reader: %v %v; want %v %v", at, got, ok, want, there)
+		}
+	}
+}
+
+// leaps visits from both ends in turn, and asks for what is not there between.
+func leaps(order []graph.Position) []graph.Position {
+	var out []graph.Position
+	for i, at := range order {
+		out = append(out, at, order[len(order)-1-i], at+1_000_000)
+	}
+	return out
+}
+
 func (p *player) compareRecords(v graph.View, whole, m *model) {
+	p.compareReader(v, whole, m)
 	for _, at := range keys(whole.nodes) {
 		want, there := m.nodes[at]
 		got, ok := must[graph.NodeRecord](p.t)(v.NodeAt(at))
