@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/reserve"
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm/store"
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
@@ -94,6 +96,9 @@ type Config struct {
 	TrailingLogs      uint64
 	// MaxLogBytes bounds the entries in the log, 1 MiB at least. 1024 entries are kept even if they have more.
 	MaxLogBytes uint64
+	// DiskReserve is how many bytes stay free on the disk of the data folder: below that commands are refused. 0 is for the
+	// larger of 1 GiB and 5 % of the disk, [reserve.None] for none.
+	DiskReserve int64
 	// Store are the options of the rows on disk. Its OnError is called before the node's own handling.
 	Store store.Options
 	// Retention of events, for ever when zero.
@@ -105,6 +110,10 @@ type Config struct {
 	// Fatal is called once, when this node cannot go on: its store or log failed, or its disk hangs. It should end the
 	// process, and must not call Close on the calling goroutine; the write that hangs may never come back. The node proposes and applies nothing afterwards.
 	Fatal func(error)
+
+	// measureRoom and underLogs stand in for the disk in tests: of a node in memory, too.
+	measureRoom func(folder string) (reserve.Space, error)
+	underLogs   func(raft.LogStore) raft.LogStore
 }
 
 func (c Config) withDefaults() Config {
@@ -151,6 +160,7 @@ func (c Config) Validate() error {
 	add(c.TickInterval < time.Millisecond, "tick interval is %v, at least 1ms", c.TickInterval)
 	add(t.Lease <= 0 || t.Lease > t.Heartbeat || t.Heartbeat > t.Election, "timing: want 0 < lease %v <= heartbeat %v <= election %v", t.Lease, t.Heartbeat, t.Election)
 	add(t.Commit < time.Millisecond, "timing: commit is %v, at least 1ms", t.Commit)
+	add(c.DiskReserve < reserve.None, "disk reserve is %d bytes", c.DiskReserve)
 	add(c.Retention.Age < 0, "retention of events is %v", c.Retention.Age)
 	return errors.Join(problems...)
 }

@@ -22,6 +22,9 @@ func (n *Node) openDisk() (files, error) {
 		return files{}, err
 	}
 	n.parts.add(lock.Release)
+	if err := n.openRoom(); err != nil {
+		return files{}, err
+	}
 	meta, err := identity.Load(folder)
 	fresh := errors.Is(err, identity.ErrNone)
 	if err != nil && !fresh {

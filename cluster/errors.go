@@ -6,6 +6,9 @@ import (
 	"fmt"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/raftlog"
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/reserve"
 )
 
 // Kind classes why a call has no result.
@@ -21,13 +24,15 @@ const (
 	Stopping
 	// Interrupted: the caller's context ended; the error wraps why.
 	Interrupted
+	// NoRoom: the disk is too full for writes. Try again when there is room.
+	NoRoom
 	// Failed: this node's log or store failed; the process is about to end.
 	Failed
 )
 
 // Error makes a Kind usable as the target of errors.Is.
 func (k Kind) Error() string {
-	return [...]string{"", "no leader", "overloaded", "stopping", "interrupted", "node has failed"}[k]
+	return [...]string{"", "no leader", "overloaded", "stopping", "interrupted", "no room", "node has failed"}[k]
 }
 
 // Error says why a call has no result.
@@ -63,9 +68,12 @@ func interrupted(ctx context.Context, notProposed bool) error {
 }
 
 // applyError classes what raft.Apply answered (RAFT.md 4.6). Whatever is not known to have been turned away at the door
-// may be in the log, an error of the log store above all.
+// may be in the log, an error of the log store above all; but not one that says that the append failed whole.
 func applyError(err error) error {
+	var full *reserve.FullError
 	switch {
+	case errors.As(err, &full), errors.Is(err, raftlog.ErrFull):
+		return surely(NoRoom, err)
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
 		return surely(NoLeader, err)
 	case errors.Is(err, raft.ErrRaftShutdown):

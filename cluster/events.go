@@ -1,6 +1,10 @@
 package cluster
 
-import "time"
+import (
+	"time"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/reserve"
+)
 
 // Events are told what happens. Any may be nil; none may block, for they are called on the road of every command.
 type Events struct {
@@ -18,6 +22,8 @@ type Events struct {
 	Chore func(err error)
 	// SlowDisk: a write has been running for so long and has not come back.
 	SlowDisk func(operation string, running time.Duration)
+	// Disk: the disk has become too full for writes, or has room again.
+	Disk func(reserve.State)
 	// Refused: a command found the queue full.
 	Refused func()
 }
@@ -61,6 +67,12 @@ func (e Events) chore(err error) {
 func (e Events) slowDisk(operation string, running time.Duration) {
 	if e.SlowDisk != nil {
 		e.SlowDisk(operation, running)
+	}
+}
+
+func (e Events) disk(s reserve.State) {
+	if e.Disk != nil {
+		e.Disk(s)
 	}
 }
 

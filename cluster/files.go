@@ -31,6 +31,11 @@ func (n *Node) openFiles() (files, error) {
 	if err != nil {
 		return files{}, err
 	}
+	if n.config.measureRoom != nil {
+		if err := n.openRoom(); err != nil {
+			return files{}, err
+		}
+	}
 	logs, stable := raftlog.NewMemory(n.fatal)
 	f := files{logs: logs, stable: stable, rows: store.OpenMemory()}
 	n.keep(meta, f)

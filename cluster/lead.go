@@ -42,6 +42,7 @@ func (n *Node) takeOver(ctx context.Context) {
 		leading := n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term
 		switch {
 		case err == nil && leading:
+			n.hasLed.Store(true)
 			n.gate.set(term)
 			n.config.Events.leader(true, term)
 			return
@@ -125,7 +126,8 @@ func (n *Node) tidy(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for n.Ready() == nil {
+		// Chores give room back in the end: some of them may go on when commands are refused.
+		for n.Ready() == nil && n.room.RefusalOfChores() == nil {
 			at := n.machine.Applied()
 			if at == clean {
 				break
@@ -151,7 +153,7 @@ func (n *Node) chore(ctx context.Context) (due bool, err error) {
 	if err != nil || command == nil {
 		return false, err
 	}
-	result, err := n.Propose(ctx, command)
+	result, err := n.submit(ctx, command)
 	if err == nil {
 		err = result.Err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/identity"
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/raftlog"
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/reserve"
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 )
 
@@ -31,6 +32,8 @@ type Node struct {
 	// parts are closed in the end, the last first.
 	parts closers
 
+	// room watches the disk; nil in memory.
+	room   *reserve.Guard
 	queue  *queue
 	gate   *gate
 	reads  readClock
@@ -47,6 +50,8 @@ type Node struct {
 	die  context.CancelFunc
 	// running: Open has done its checks, so that what fails is no longer returned by it.
 	running atomic.Bool
+	// hasLed: this node has led, and applied what was committed before.
+	hasLed atomic.Bool
 	// failure is why this node cannot go on; hasFailed is closed with it.
 	failure   atomic.Pointer[error]
 	hasFailed chan struct{}
@@ -108,11 +113,11 @@ func (n *Node) open() error {
 	if err := n.checkFiles(f); err != nil {
 		return err
 	}
-	if err := n.startRaft(f); err != nil {
+	if err := n.startRaft(ctx, f); err != nil {
 		return err
 	}
 	p := &proposer{
-		queue: n.queue, gate: n.gate, log: n.raft, clock: n.config.Clock, events: n.config.Events,
+		queue: n.queue, gate: n.gate, log: roomyLog{n.raft, n.room}, clock: n.config.Clock, events: n.config.Events,
 		slots:   make(chan struct{}, MaxEntriesInFlight),
 		instant: func() int64 { return n.machine.Store().System().Instant },
 	}
@@ -120,14 +125,22 @@ func (n *Node) open() error {
 	n.background.Go(func() { n.lead(ctx) })
 	n.background.Go(func() { n.tidy(ctx) })
 	n.background.Go(func() { n.compact(ctx) })
+	if n.room != nil {
+		n.background.Go(func() { n.room.Run(ctx) })
+	}
 	return nil
 }
 
-func (n *Node) startRaft(f files) error {
+func (n *Node) startRaft(ctx context.Context, f files) error {
 	_, n.transport = raft.NewInmemTransport(raft.ServerAddress(n.identity.NodeID))
 	n.parts.add(n.transport.Close)
 	dog := raftlog.Watchdog{Slow: n.config.Events.slowDisk, Hung: n.fatal}
-	logs := raftlog.NewCache(raftlog.NewWatchLogs(f.logs, dog), raftlog.DefaultCacheBytes)
+	var log raft.LogStore = f.logs
+	if n.config.underLogs != nil {
+		log = n.config.underLogs(log)
+	}
+	watched := &roomyLogs{LogStore: raftlog.NewWatchLogs(log, dog), room: n.room, alone: n.alone, stop: ctx.Done()}
+	logs := raftlog.NewCache(watched, raftlog.DefaultCacheBytes)
 	stable := raftlog.NewWatchStable(f.stable, dog)
 	if err := n.found(logs, stable); err != nil {
 		return err

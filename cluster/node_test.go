@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/reserve"
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
 	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
@@ -36,6 +37,7 @@ func diskConfig(t testing.TB) Config {
 	c := testConfig(t)
 	c.InMemory = false
 	c.Folder = t.TempDir()
+	c.DiskReserve = reserve.None
 	c.Store.CacheBytes = 8 << 20
 	c.Store.MemTableBytes = 4 << 20
 	return c

@@ -29,6 +29,14 @@ func (n *Node) Propose(ctx context.Context, command []byte) (fsm.Result, error) 
 	if ctx.Err() != nil {
 		return fsm.Result{}, interrupted(ctx, true)
 	}
+	if err := n.room.Refusal(); err != nil {
+		return fsm.Result{}, surely(NoRoom, err)
+	}
+	return n.submit(ctx, command)
+}
+
+// submit puts a command into the queue and waits for its outcome.
+func (n *Node) submit(ctx context.Context, command []byte) (fsm.Result, error) {
 	if err := n.failed(); err != nil {
 		return fsm.Result{}, surely(Failed, err)
 	}

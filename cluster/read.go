@@ -58,7 +58,7 @@ func (n *Node) Barrier(ctx context.Context, staleness time.Duration) error {
 func (n *Node) readIndex() (index uint64, ok bool) {
 	term, _ := n.gate.state()
 	if term == 0 {
-		return 0, false
+		return n.raft.CommitIndex(), n.readsAlone()
 	}
 	index = n.raft.CommitIndex()
 	return index, n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term

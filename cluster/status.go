@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/reserve"
 )
 
 // Status is where a node stands.
@@ -22,6 +24,8 @@ type Status struct {
 	FirstLog, LastLog uint64
 	// LogBytes is what was appended to the log since the last snapshot, or the start.
 	LogBytes uint64
+	// Disk is how full the disk is; zero in memory.
+	Disk reserve.State
 	// Queued is how many commands wait to be proposed.
 	Queued int
 }
@@ -44,7 +48,7 @@ func (n *Node) Status() (Status, error) {
 		State: n.raft.State().String(), Ready: n.Ready() == nil, Term: n.raft.CurrentTerm(),
 		Committed: n.raft.CommitIndex(), Applied: n.machine.Applied(), Durable: durable,
 		FirstLog: first, LastLog: last,
-		LogBytes: n.logs.AppendedBytes() - n.replica.snapshotAt.Load(), Queued: queued,
+		LogBytes: n.logs.AppendedBytes() - n.replica.snapshotAt.Load(), Queued: queued, Disk: n.room.State(),
 	}, nil
 }
 

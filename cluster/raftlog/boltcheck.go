@@ -156,12 +156,16 @@ func (c *boltChecker) tree(id uint64, low, high []byte, row func(flags uint32, k
 }
 
 func (c *boltChecker) leaf(p boltPage, low, high []byte, row func(flags uint32, key, value []byte) error) error {
+	next := p.contentAt()
 	for i := range p.count {
 		e := p.data[boltPageHeader+i*boltElement:]
 		u := func(at int) uint64 { return uint64(binary.NativeEndian.Uint32(e[at:])) }
 		flags, pos, keyBytes, valueBytes := uint32(u(0)), u(4), u(8), u(12)
 		if pos+keyBytes+valueBytes > uint64(len(e)) {
 			return c.bad(p.id, "element %d goes past the page", i)
+		}
+		if err := c.adjoins(p, i, pos, &next, keyBytes+valueBytes); err != nil {
+			return err
 		}
 		key := e[pos : pos+keyBytes]
 		if err := c.inOrder(p.id, key, low, high, i == 0); err != nil {
@@ -181,11 +185,15 @@ func (c *boltChecker) branch(p boltPage, low, high []byte, row func(flags uint32
 		id  uint64
 	}
 	var children []child
+	next := p.contentAt()
 	for i := range p.count {
 		e := p.data[boltPageHeader+i*boltElement:]
 		pos, keyBytes := uint64(binary.NativeEndian.Uint32(e)), uint64(binary.NativeEndian.Uint32(e[4:]))
 		if pos+keyBytes > uint64(len(e)) {
 			return c.bad(p.id, "element %d goes past the page", i)
+		}
+		if err := c.adjoins(p, i, pos, &next, keyBytes); err != nil {
+			return err
 		}
 		key := e[pos : pos+keyBytes]
 		if err := c.inOrder(p.id, key, low, high, i == 0); err != nil {
@@ -206,6 +214,19 @@ func (c *boltChecker) branch(p boltPage, low, high []byte, row func(flags uint32
 			return err
 		}
 	}
+	return nil
+}
+
+// contentAt is where bbolt puts the content of the first element: right behind the last element.
+func (p boltPage) contentAt() uint64 { return uint64(boltPageHeader + p.count*boltElement) }
+
+// adjoins: bbolt leaves no gap between the contents of elements, nor before the first. So a count of elements that rot has
+// made smaller, which would look like a shorter log, shows: the content of the first is not where the count puts it.
+func (c *boltChecker) adjoins(p boltPage, i int, pos uint64, next *uint64, bytes uint64) error {
+	if at := uint64(boltPageHeader+i*boltElement) + pos; at != *next {
+		return c.bad(p.id, "content of element %d of %d is at %d, should be at %d", i, p.count, at, *next)
+	}
+	*next += bytes
 	return nil
 }
 

@@ -104,12 +104,19 @@ func TestCheckSeesEveryKindOfStructuralDamage(t *testing.T) {
 	for e.Uint16(intact[leaf+8:]) == boltBranchFlag {
 		leaf = e.Uint64(intact[leaf+boltPageHeader+8:]) * size
 	}
+	last := top
+	for e.Uint16(intact[last+8:]) == boltBranchFlag {
+		newest := uint64(e.Uint16(intact[last+10:])) - 1
+		last = e.Uint64(intact[last+boltPageHeader+newest*boltElement+8:]) * size
+	}
 	free := meta.freelist * size
 	for name, change := range map[string]func(b []byte){
 		"page of another id":   func(b []byte) { b[leaf] ^= 1 },
 		"page of another kind": func(b []byte) { b[leaf+8] = 0x20 },
 		"endless overflow":     func(b []byte) { e.PutUint32(b[leaf+12:], 1<<30) },
 		"too many elements":    func(b []byte) { e.PutUint16(b[leaf+10:], 0xFFF0) },
+		"fewer rows":           func(b []byte) { e.PutUint16(b[last+10:], e.Uint16(b[last+10:])-1) },
+		"one row":              func(b []byte) { e.PutUint16(b[last+10:], 1) },
 		"fewer children":       func(b []byte) { e.PutUint16(b[top+10:], e.Uint16(b[top+10:])-1) },
 		"no children":          func(b []byte) { e.PutUint16(b[top+10:], 0) },
 		"child is its parent":  func(b []byte) { e.PutUint64(b[top+boltPageHeader+8:], top/size) },

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync/atomic"
 	"syscall"
 
@@ -16,6 +17,9 @@ const (
 	hasExtensions = 0x40
 	isExtensions  = 0x80
 )
+
+// ErrFull is the kind of the error of a write that failed whole because the disk has no room: nothing of it is in the file.
+var ErrFull = errors.New("disk is full")
 
 var _ raft.LogStore = (*Logs)(nil)
 
@@ -177,12 +181,22 @@ func (o Options) report(err error) error {
 	return err
 }
 
-// wrote passes on the error of a write, and reports it unless the disk is just full: that append failed whole.
+// wrote passes on the error of a write, and reports it unless the disk is just full: that is [ErrFull].
 func (o Options) wrote(err error) error {
-	if err == nil || errors.Is(err, syscall.ENOSPC) {
-		return err
+	if err == nil {
+		return nil
+	}
+	if isFull(err) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return o.report(err)
+}
+
+// isFull: the write itself found no room, or no quota, so bbolt has given up the transaction and the file has all that it had.
+// After a sync or a truncation that failed nobody knows.
+func isFull(err error) bool {
+	var failed *fs.PathError
+	return errors.As(err, &failed) && failed.Op == "write" && (errors.Is(failed.Err, syscall.ENOSPC) || errors.Is(failed.Err, syscall.EDQUOT))
 }
 
 func (l *Logs) named(what string, err error) error {

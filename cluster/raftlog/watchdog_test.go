@@ -2,6 +2,7 @@ package raftlog
 
 import (
 	"errors"
+	"io/fs"
 	"strings"
 	"syscall"
 	"testing"
@@ -169,10 +170,17 @@ func (*brokenStore) LastIndex() (uint64, error)           { panic("assertion fai
 func (*brokenStore) GetUint64(key []byte) (uint64, error) { return 0, errBroken }
 
 func TestFullDiskIsNoFaultAndOtherFailedWritesAre(t *testing.T) {
+	failed := func(op string, err error) error { return &fs.PathError{Op: op, Path: "f", Err: err} }
 	for _, c := range []struct {
 		err    error
 		faults int
-	}{{syscall.ENOSPC, 0}, {syscall.EIO, 2}} {
+	}{
+		{failed("write", syscall.ENOSPC), 0},
+		{failed("write", syscall.EDQUOT), 0},
+		{failed("write", syscall.EIO), 2},
+		{failed("sync", syscall.ENOSPC), 2},
+		{syscall.ENOSPC, 2},
+	} {
 		faults := 0
 		o := Options{File: "f", OnFault: func(error) { faults++ }}
 		inner := &failingStore{err: c.err}
@@ -181,6 +189,12 @@ func TestFullDiskIsNoFaultAndOtherFailedWritesAre(t *testing.T) {
 		}
 		if err := NewStable(inner, o).Set([]byte("k"), nil); !errors.Is(err, c.err) {
 			t.Errorf("vote: got %v, want %v", err, c.err)
+		}
+		if err := NewLogs(inner, o).StoreLog(entry(1, 1, "x")); errors.Is(err, ErrFull) != (c.faults == 0) {
+			t.Errorf("append: got %v of the wrong kind", err)
+		}
+		if c.faults > 0 {
+			c.faults++
 		}
 		if faults != c.faults {
 			t.Errorf("%v: got %d faults, want %d", c.err, faults, c.faults)

@@ -42,6 +42,8 @@ func logKind(k cluster.Kind) rpc.LogKind {
 		return rpc.NoLeader
 	case cluster.Overloaded:
 		return rpc.Overloaded
+	case cluster.NoRoom:
+		return rpc.DiskReserve
 	case cluster.Stopping, cluster.Failed:
 		return rpc.Stopping
 	case cluster.Interrupted:

@@ -1,0 +1,123 @@
+package cluster
+
+import (
+	"errors"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/raftlog"
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/reserve"
+)
+
+// What a node does without room on its disk (DECISIONS.md D11): it refuses commands before the log, and goes on reading. An
+// entry that the log has no room for fails whole; Raft gives up its leadership then, and the only voter of a cluster waits
+// with the first entry of its next term until there is room again.
+
+// openRoom begins to watch the disk of the data folder.
+func (n *Node) openRoom() error {
+	g, err := reserve.New(reserve.Options{
+		Folder: n.config.Folder, Bytes: n.config.DiskReserve, Changed: n.roomChanged, Measure: n.config.measureRoom,
+		Warn: func(err error) { n.logger.Warn("disk", "error", err) },
+	})
+	if err != nil {
+		return err
+	}
+	n.room = g
+	return nil
+}
+
+// roomChanged tells, and refuses what waits to be proposed.
+func (n *Node) roomChanged(s reserve.State) {
+	figures := []any{"folder", s.Folder, "free_bytes", s.Free, "reserve_bytes", s.Reserve, "resume_bytes", s.Resume}
+	if s.Refusing {
+		n.logger.Error("disk is full: this node refuses writes and goes on reading", figures...)
+		n.refuseWaiting(&reserve.FullError{State: s})
+	} else {
+		n.logger.Info("disk has room again: this node takes writes", figures...)
+	}
+	n.config.Events.disk(s)
+}
+
+func (n *Node) refuseWaiting(why error) {
+	for {
+		waiting := n.queue.take()
+		if len(waiting) == 0 {
+			return
+		}
+		for _, p := range waiting {
+			p.done <- outcome{err: surely(NoRoom, why)}
+		}
+	}
+}
+
+// Limit says what this node does not do although it is ready: it wraps a [*reserve.FullError] while writes are refused. Nil
+// is for no limit.
+func (n *Node) Limit() error {
+	if err := n.room.Refusal(); err != nil {
+		return surely(NoRoom, err)
+	}
+	return nil
+}
+
+// alone reports that this node is the only voter: nobody else can have committed anything.
+func (n *Node) alone() bool {
+	members := n.machine.Store().System().Config
+	if len(members) == 0 {
+		return false
+	}
+	servers := raft.DecodeConfiguration(members).Servers
+	return len(servers) == 1 && servers[0].ID == raft.ServerID(n.identity.NodeID)
+}
+
+// readsAlone: a node that gave up its leadership because its log has no room may read without it, when it is the only voter
+// and has led before: what was committed before its first term it has applied then, and since then only it commits.
+func (n *Node) readsAlone() bool {
+	return n.room.IsMet() && n.hasLed.Load() && n.alone()
+}
+
+// roomyLog lets no entry into Raft that the log has surely no room for.
+type roomyLog struct {
+	applyLog
+	room *reserve.Guard
+}
+
+func (l roomyLog) Apply(data []byte, timeout time.Duration) raft.ApplyFuture {
+	if err := l.room.Admit(); err != nil {
+		return turnedAway{err}
+	}
+	return l.applyLog.Apply(data, timeout)
+}
+
+// turnedAway is the future of an entry that Raft never saw.
+type turnedAway struct{ err error }
+
+func (t turnedAway) Error() error { return t.err }
+func (turnedAway) Response() any  { return nil }
+func (turnedAway) Index() uint64  { return 0 }
+
+var errClosedFull = errors.New("closed while the disk was full")
+
+// roomyLogs tells the guard of appends that found no room, and makes a leader that is alone wait with the first entry of its
+// term until there is some: else it would win and lose elections all the time.
+type roomyLogs struct {
+	raft.LogStore
+	room  *reserve.Guard
+	alone func() bool
+	stop  <-chan struct{}
+}
+
+// StoreLog stores one entry.
+func (l *roomyLogs) StoreLog(log *raft.Log) error { return l.StoreLogs([]*raft.Log{log}) }
+
+// StoreLogs stores the entries, or fails whole.
+func (l *roomyLogs) StoreLogs(logs []*raft.Log) error {
+	if len(logs) > 0 && logs[0].Type == raft.LogNoop && l.room.IsMet() && l.alone() && !l.room.Wait(l.stop) {
+		return errClosedFull
+	}
+	err := l.LogStore.StoreLogs(logs)
+	if errors.Is(err, raftlog.ErrFull) {
+		l.room.Met()
+	}
+	return err
+}
