@@ -6,13 +6,34 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
+	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 )
 
 // Encode is the canonical encoding of a message: valid proto wire form, known fields in the order of their declaration
 // (which is the order of their numbers; a test in proto holds that), map entries by key, scalars at their default left
 // out, unknown fields dropped. Replicas compare these bytes, so they must not depend on the version of a library (D2).
-func Encode(m protoreflect.ProtoMessage) []byte {
-	return appendMessage(nil, m.ProtoReflect())
+func Encode(m protoreflect.ProtoMessage) []byte { return Append(nil, m) }
+
+// Append is Encode into a slice.
+func Append(b []byte, m protoreflect.ProtoMessage) []byte {
+	switch m := m.(type) {
+	case *pb.Node:
+		return appendNode(b, m)
+	case *pb.Edge:
+		return appendEdge(b, m)
+	case *logpb.StoredEvent:
+		return appendEvent(b, m)
+	case *logpb.Outcome:
+		return appendOutcome(b, m)
+	case *pb.AddPromptRequest:
+		return appendPromptRequest(b, m)
+	case *pb.BatchCreateNodesRequest:
+		return appendBatchRequest(b, m)
+	default:
+		return appendMessage(b, m.ProtoReflect())
+	}
 }
 
 func appendMessage(b []byte, m protoreflect.Message) []byte {

@@ -3,6 +3,7 @@ package graph_test
 import (
 	"encoding/hex"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,6 +48,55 @@ func TestEncodeIsProto(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWrittenOutIsReflected: what is written out for single messages is what reflection makes of them. Reflection knows
+// every field, so one that is forgotten fails here.
+func TestWrittenOutIsReflected(t *testing.T) {
+	for _, m := range []proto.Message{
+		&pb.Node{}, &pb.Edge{}, &logpb.StoredEvent{}, &logpb.Outcome{}, &pb.AddPromptRequest{}, &pb.BatchCreateNodesRequest{},
+	} {
+		t.Run(string(m.ProtoReflect().Descriptor().Name()), func(t *testing.T) {
+			if got := graph.Encode(m.ProtoReflect().Type().Zero().Interface()); len(got) != 0 {
+				t.Errorf("a message that is not there: %x", got)
+			}
+			rapid.Check(t, func(t *rapid.T) {
+				in := m.ProtoReflect().New()
+				fill(t, in, 5)
+				lengthen(in)
+				got, want := graph.Append([]byte("before"), in.Interface()), graph.EncodeByReflection(in.Interface())
+				if string(got) != "before"+string(want) {
+					t.Fatalf("%v:\n got %x\nwant %x", in, got, want)
+				}
+			})
+		})
+	}
+	hollow := &pb.BatchCreateNodesRequest{Nodes: []*pb.Node{
+		nil, {}, {NodeData: &pb.Node_Prompt{}}, {NodeData: &pb.Node_Response{}}, {NodeData: &pb.Node_ToolInvocation{}},
+		{NodeData: &pb.Node_Agent{}}, {NodeData: &pb.Node_Template{}}, {NodeData: &pb.Node_Session{}},
+	}}
+	if got, want := graph.Encode(hollow), graph.EncodeByReflection(hollow); string(got) != string(want) {
+		t.Errorf("\n got %x\nwant %x", got, want)
+	}
+}
+
+// lengthen makes texts of some lengths around those where the length of a length changes.
+func lengthen(m protoreflect.Message) {
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.IsMap():
+		case f.IsList() && f.Kind() == protoreflect.MessageKind:
+			for i := range v.List().Len() {
+				lengthen(v.List().Get(i).Message())
+			}
+		case f.IsList():
+		case f.Kind() == protoreflect.MessageKind:
+			lengthen(v.Message())
+		case f.Kind() == protoreflect.StringKind && len(v.String()) > 5:
+			m.Set(f, protoreflect.ValueOfString(v.String()+strings.Repeat("x", []int{100, 124, 16_300, 16_380}[len(v.String())%4])))
+		}
+		return true
+	})
 }
 
 // fill sets random fields of a message.
