@@ -31,7 +31,7 @@ func (p *program) newImportCommand() *cobra.Command {
 	cmd := p.client(verb{
 		use: "import PATH…", short: "Load chat files", args: cobra.MinimumNArgs(1), kind: upload,
 		long: `Load chat files: OpenAI chat messages as JSON or JSON Lines, bare or under messages, conversations, traj or history,
-SWE-agent trajectories, KdConv dialogs; gzipped ones too. A folder gives its .json, .jsonl, .ndjson and .traj files and those
+SWE-agent trajectories, KdConv dialogs; gzipped ones too. A folder gives its .json, .jsonl, .ndjson, .traj, .csv and .yaml files and those
 below it; - is standard input. Importing the same file again changes nothing. What cannot be read is told and skipped.`,
 		example: `  memory-graph import chats.jsonl
   memory-graph import runs/ more.json.gz -o json
@@ -59,7 +59,7 @@ func (c *call) importPaths(ctx context.Context, f importFlags, paths []string) (
 		return err
 	}
 	if len(sources) == 0 {
-		return fmt.Errorf("%s: no .json, .jsonl, .ndjson or .traj file in it", strings.Join(paths, ", "))
+		return fmt.Errorf("%s: no .json, .jsonl, .ndjson, .traj, .csv or .yaml file in it", strings.Join(paths, ", "))
 	}
 	var first string
 	problems := 0

@@ -9,6 +9,7 @@ import (
 // Statuses of tool invocations that an import gives.
 const (
 	statusPending = "pending"
+	statusRunning = "running"
 	statusSuccess = "success"
 	statusFailed  = "failed"
 )

@@ -136,9 +136,8 @@ func importedTexts(t *testing.T, path string) []texts {
 	}
 	var all []texts
 	r := &reader{source: s, problem: func(where, format string, args ...any) { t.Errorf(where+": "+format, args...) }}
-	err = r.each(t.Context(), func(c conversation) error {
+	err = r.each(t.Context(), func(g Graph) error {
 		var one texts
-		g := buildGraph(c, r.problem)
 		for _, n := range g.Shared {
 			if n.GetTemplate() != nil {
 				one.System = append(one.System, n.GetTemplate().TemplateText)

@@ -71,6 +71,15 @@ func (f fields) whole(key string) int64 {
 	return int64(math.Round(n))
 }
 
+// number returns a member that is a number; else nil.
+func (f fields) number(key string) *float64 {
+	n, err := strconv.ParseFloat(string(f[key]), 64)
+	if err != nil {
+		return nil
+	}
+	return &n
+}
+
 // seconds returns a member that is a number of seconds as milliseconds.
 func (f fields) seconds(key string) int64 {
 	n, err := strconv.ParseFloat(string(f[key]), 64)
@@ -96,72 +105,6 @@ func (f fields) without(keys ...string) fields {
 		delete(rest, k)
 	}
 	return rest
-}
-
-// isChat recognises a message by itself: it has a role, or ShareGPT's from and value.
-func (f fields) isChat() bool {
-	if _, ok := f.text("role"); ok {
-		return true
-	}
-	_, ok := f.text("from")
-	return ok && f.present("value")
-}
-
-// isTurn recognises a message inside a list of messages, where KdConv's need no more than their text.
-func (f fields) isTurn() bool {
-	_, ok := f.text("message")
-	return ok || f.isChat()
-}
-
-// A kind is what an element of a list can be.
-type kind int
-
-const (
-	kindUnknown kind = iota
-	kindMessage
-	kindConversation
-)
-
-func kindOf(raw json.RawMessage) kind {
-	if len(raw) > 0 && raw[0] == '[' {
-		return kindConversation
-	}
-	f, err := parseFields(raw)
-	if err != nil {
-		return kindUnknown
-	}
-	for _, key := range conversationKeys() {
-		if list := f[key]; len(list) > 0 && list[0] == '[' {
-			return kindConversation
-		}
-	}
-	if f.isTurn() {
-		return kindMessage
-	}
-	return kindUnknown
-}
-
-// recogniseFormat tells the dialects apart: SWE-agent keeps its messages under history and marks them with action, agent or
-// message_type; KdConv's have no role.
-func recogniseFormat(item fields, key string, messages []json.RawMessage) Format {
-	_, trajectory := item["trajectory"]
-	swe, roles := key == "history" && trajectory, false
-	for _, raw := range messages {
-		f, err := parseFields(raw)
-		if err != nil {
-			continue
-		}
-		roles = roles || f.firstText("role", "from") != ""
-		swe = swe || key == "history" && (f.present("action") || f.present("message_type"))
-	}
-	switch {
-	case swe:
-		return FormatSWEAgent
-	case !roles:
-		return FormatKdConv
-	default:
-		return FormatOpenAI
-	}
 }
 
 // milliseconds is the number from which on a time is taken as milliseconds: as seconds it lies beyond the year 5138.

@@ -17,19 +17,16 @@ import (
 // FuzzRead feeds any bytes to the reader. Whatever comes out must be records that the graph accepts: ids used once, each
 // record after those it refers to, texts valid and within their limits; and the same bytes give the same records.
 func FuzzRead(f *testing.F) {
-	samples, err := filepath.Glob(filepath.Join("testdata", "shapes", "*"))
+	samples, _, err := Sources([]string{filepath.Join("testdata", "shapes")}, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, path := range samples {
-		if filepath.Ext(path) == ".golden" {
-			continue
-		}
-		raw, err := os.ReadFile(path)
+	for _, s := range samples {
+		raw, err := os.ReadFile(s.Name)
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(filepath.Base(path), raw)
+		f.Add(filepath.Base(s.Name), raw)
 	}
 	f.Fuzz(func(t *testing.T, name string, raw []byte) {
 		first := checkedRead(t, textSource(name, string(raw)))
@@ -46,8 +43,7 @@ func checkedRead(t *testing.T, s Source) []proto.Message {
 	seen := make(map[string]bool)
 	ignore := func(string, string, ...any) {}
 	r := &reader{source: s, problem: ignore}
-	err := r.each(t.Context(), func(c conversation) error {
-		g := buildGraph(c, ignore)
+	err := r.each(t.Context(), func(g Graph) error {
 		for _, n := range g.Shared {
 			seen[n.Id] = true
 			all = append(all, n)

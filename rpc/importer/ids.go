@@ -1,28 +1,28 @@
 package importer
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
 )
 
-// mapping is the version of the mapping from files to records. It is part of every id: a later version that makes other
-// records of the same file makes them under other ids, instead of clashing with what an earlier one stored.
-const mapping = "1"
+// sharedMapping is the mapping version of what is known by its content whatever format it came from: system texts, agents
+// of which only the name is known, and edges, which are known by their ends.
+const sharedMapping = "1"
 
-// derive returns the UUIDv5 of something that is known by its kind and the parts that identify it.
-func derive(kind string, parts ...string) string {
+// derive returns the UUIDv5 of something that is known by its kind and the parts that identify it, under one version of
+// the mapping from files to records.
+func derive(mapping, kind string, parts ...string) string {
 	namespace := uuid.NewSHA1(uuid.NameSpaceURL, []byte("urn:llm-memory-graph:importer"))
 	name := mapping + "\x00" + kind + "\x00" + strings.Join(parts, "\x00")
 	return uuid.NewSHA1(namespace, []byte(name)).String()
 }
 
-// id names a thing by its place in the conversation.
-func (c conversation) id(kind string, place ...int) string {
-	parts := []string{c.digest, strconv.Itoa(c.index)}
-	for _, p := range place {
-		parts = append(parts, strconv.Itoa(p))
+// uuidText returns a UUID of the hyphenated form in lower case.
+func uuidText(s string) (string, bool) {
+	if len(s) != 36 {
+		return "", false
 	}
-	return derive(kind, parts...)
+	id, err := uuid.Parse(s)
+	return id.String(), err == nil
 }

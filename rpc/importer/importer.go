@@ -1,8 +1,8 @@
 // Package importer reads conversations out of chat files and writes them into a graph through GraphTransferService.
 //
-// It holds three steps that know nothing of each other's insides: a reader that recognises the shape of a file and
-// yields one conversation after the other, a builder that turns one conversation into nodes and edges, and a sender
-// that packs those into chunks. It promises that memory is bounded by one conversation whatever the size of a file,
+// It holds four steps that know nothing of each other's insides: a splitter that cuts a file into values, formats of which
+// each understands one shape of them, a scribe that writes down what they tell as nodes and edges, and a sender that
+// packs those into chunks. It promises that memory is bounded by one conversation whatever the size of a file,
 // that texts arrive byte for byte, that what cannot be read is reported and counted and never silently dropped, and
 // that the same file gives the same records under the same ids from wherever it is read, so that a second import
 // changes nothing. It refuses to know where the server is, what is in its store, and how anything is displayed.
@@ -11,49 +11,10 @@ package importer
 import (
 	"context"
 	"fmt"
-	"strings"
 
+	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1/graphgrpc"
 )
-
-// Format names a shape of chat file.
-type Format string
-
-// The formats. Each of them is recognised by content under FormatAuto; naming one refuses everything else.
-const (
-	// FormatAuto recognises each conversation by its content.
-	FormatAuto Format = "auto"
-	// FormatOpenAI is OpenAI chat messages: a list of {role, content, tool_calls, …}, bare or under the key messages,
-	// conversations, traj or history, alone, in an array, or one a line.
-	FormatOpenAI Format = "openai"
-	// FormatOpenAILines is FormatOpenAI read line by line whatever the file looks like.
-	FormatOpenAILines Format = "openai-jsonl"
-	// FormatSWEAgent is a SWE-agent trajectory: OpenAI chat messages under history, whose text variants carry tool
-	// calls in action and tool results in the user message that follows.
-	FormatSWEAgent Format = "swe-agent"
-	// FormatKdConv is KdConv: messages without roles, whose speakers take turns.
-	FormatKdConv Format = "kdconv"
-)
-
-// Formats lists every format, FormatAuto first.
-func Formats() []Format {
-	return []Format{FormatAuto, FormatOpenAI, FormatOpenAILines, FormatSWEAgent, FormatKdConv}
-}
-
-// ParseFormat returns the format of that name; empty is FormatAuto.
-func ParseFormat(name string) (Format, error) {
-	if name == "" {
-		return FormatAuto, nil
-	}
-	var known []string
-	for _, f := range Formats() {
-		if string(f) == name {
-			return f, nil
-		}
-		known = append(known, string(f))
-	}
-	return "", fmt.Errorf("format %q is unknown; use one of %s", name, strings.Join(known, ", "))
-}
 
 // Problem is something that could not be read. Each one counts as skipped.
 type Problem struct {
@@ -155,40 +116,53 @@ func (r *importRun) source(ctx context.Context, s Source) error {
 		r.options.problem(Problem{Source: s.Name, Where: where, Reason: fmt.Sprintf(format, args...)})
 	}
 	read := &reader{source: s, format: r.options.Format, problem: problems, progress: r.options.Progress}
-	return read.each(ctx, func(c conversation) error {
-		return r.graph(buildGraph(c, problems))
-	})
+	return read.each(ctx, r.graph)
 }
 
-// graph sends and counts one conversation, without the agents and templates that went before.
+// graph sends and counts the records of one session, without the agents and templates that went before. Of a session that
+// several files tell of, it leaves out all that went before.
 func (r *importRun) graph(g Graph) error {
 	for _, n := range g.Shared {
-		if r.shared[n.Id] {
-			continue
-		}
-		if len(r.shared) >= maxShared {
-			clear(r.shared)
-		}
-		r.shared[n.Id] = true
-		r.summary.count(n)
-		if err := r.sender.node(n); err != nil {
+		if err := r.node(n, true); err != nil {
 			return err
 		}
 	}
-	if r.options.Session != nil {
-		r.options.Session(g.Nodes[0].Id)
-	}
 	for _, n := range g.Nodes {
-		r.summary.count(n)
-		if err := r.sender.node(n); err != nil {
+		if err := r.node(n, g.Keyed); err != nil {
 			return err
 		}
 	}
 	for _, e := range g.Edges {
+		if g.Keyed && r.wasSent(e.Id) {
+			continue
+		}
 		r.summary.Edges++
 		if err := r.sender.edge(e); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *importRun) node(n *pb.Node, once bool) error {
+	if n.Type == pb.NodeType_NODE_TYPE_SESSION && r.options.Session != nil {
+		r.options.Session(n.Id)
+	}
+	if once && r.wasSent(n.Id) {
+		return nil
+	}
+	r.summary.count(n)
+	return r.sender.node(n)
+}
+
+// wasSent says that a record was sent before, and remembers that it now is.
+func (r *importRun) wasSent(id string) bool {
+	if r.shared[id] {
+		return true
+	}
+	if len(r.shared) >= maxShared {
+		clear(r.shared)
+	}
+	r.shared[id] = true
+	return false
 }

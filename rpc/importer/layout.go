@@ -3,14 +3,13 @@ package importer
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 )
 
-// A layout is what the first pass over a file learns of it.
+// A layout is what the first bytes of a file tell of it.
 type layout struct {
-	// digest is the SHA-256 of the unzipped text, in hex. With a position it names everything that is made from the file.
-	digest string
 	// lines says that the file holds one value a line.
 	lines bool
 	// json is false for a file whose first character opens neither an object nor an array.
@@ -19,28 +18,43 @@ type layout struct {
 	empty bool
 }
 
-// inspect takes the digest of a file and finds out how it is laid out, in constant memory.
+// inspect finds out how a file is laid out, in constant memory. It reads up to what follows the first value.
 func inspect(s Source) (layout, error) {
-	r, closer, err := s.text(nil)
-	if err != nil {
-		return layout{}, err
-	}
-	digest := sha256.New()
 	var scan layoutScanner
-	_, err = io.Copy(io.MultiWriter(digest, &scan), r)
-	if closed := closer.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
+	if err := s.copyTo(&scan); err != nil && !errors.Is(err, errSeen) {
 		return layout{}, fmt.Errorf("read: %w", err)
 	}
 	return layout{
-		digest: hex.EncodeToString(digest.Sum(nil)),
-		lines:  hasSuffix(s.Name, lineSuffixes()) || scan.more && !scan.multiline,
-		json:   scan.first == '{' || scan.first == '[',
-		empty:  scan.first == 0,
+		lines: hasSuffix(s.Name, lineSuffixes()) || scan.more && !scan.multiline,
+		json:  scan.first == '{' || scan.first == '[',
+		empty: scan.first == 0,
 	}, nil
 }
+
+// digest is the SHA-256 of the unzipped text of a file, in hex. With a position it names what is made from the file.
+func digest(s Source) (string, error) {
+	sum := sha256.New()
+	if err := s.copyTo(sum); err != nil {
+		return "", fmt.Errorf("read: %w", err)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// copyTo writes the text of the source.
+func (s Source) copyTo(w io.Writer) error {
+	r, closer, err := s.text(nil)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, r)
+	if closed := closer.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+// errSeen ends a scan that has seen enough.
+var errSeen = errors.New("seen enough")
 
 // A layoutScanner follows brackets and strings of JSON text up to the end of the first value, to tell a document from
 // lines of documents. It does not check the text.
@@ -53,11 +67,11 @@ type layoutScanner struct {
 	more            bool // something follows the first value
 }
 
-// Write scans p. It never fails.
+// Write scans p. It fails with errSeen when the rest tells nothing more.
 func (s *layoutScanner) Write(p []byte) (int, error) {
-	if !s.more {
-		for _, b := range p {
-			s.next(b)
+	for _, b := range p {
+		if s.next(b); s.more || s.first != 0 && s.first != '{' && s.first != '[' {
+			return 0, errSeen
 		}
 	}
 	return len(p), nil

@@ -63,14 +63,14 @@ func knownKeys() []string {
 		"model", "usage", "finish_reason", "latency_ms", "duration_ms", "thought", "action", "timestamp", "created_at", "created"}
 }
 
-// readMessage reads a message. In KdConv the speakers take turns: even places ask, odd ones answer.
-func readMessage(raw json.RawMessage, place int, format Format) (message, error) {
+// readMessage reads a message of a conversation.
+func readMessage(raw json.RawMessage, place int, d dialect) (message, error) {
 	f, err := parseFields(raw)
 	if err != nil {
 		return message{}, err
 	}
 	m := message{place: place, fields: f, time: f.time(timeKeys()...)}
-	if err := m.readRole(format); err != nil {
+	if err := m.readRole(d); err != nil {
 		return message{}, err
 	}
 	if err := m.readContent(); err != nil {
@@ -86,9 +86,9 @@ func readMessage(raw json.RawMessage, place int, format Format) (message, error)
 	return m, nil
 }
 
-func (m *message) readRole(format Format) error {
+func (m *message) readRole(d dialect) error {
 	name := m.fields.firstText("role", "from")
-	if name == "" && format == FormatKdConv {
+	if name == "" && d.alternating {
 		m.role = roleUser
 		if m.place%2 == 1 {
 			m.role = roleAssistant

@@ -27,6 +27,9 @@ type pair struct {
 	depth      int
 }
 
+// entry is a pair for metadata.
+func entry(key, value string) pair { return pair{key: key, value: value} }
+
 // flatten returns the members as pairs with dotted keys, the shallow ones first and then by key.
 func flatten(f fields) []pair {
 	pairs := appendPairs(nil, f, "", 0)
@@ -75,6 +78,7 @@ func addMetadata(m map[string]string, pairs []pair) {
 	}
 	cut, left := 0, 0
 	for _, p := range pairs {
+		p.key, p.value = strings.ToValidUTF8(p.key, "\ufffd"), strings.ToValidUTF8(p.value, "\ufffd")
 		value := cutText(p.value, maxValueBytes)
 		_, taken := m[p.key]
 		grown := size + len(p.key) + len(value)

@@ -9,78 +9,48 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unicode/utf8"
+	"slices"
+	"strings"
 )
 
-const (
-	// MaxConversationBytes bounds one conversation, which is held in memory: a line, an element of an array, or a
-	// document that is an object.
-	MaxConversationBytes = 64 << 20
-	readBufferBytes      = 64 << 10
-	// maxNesting is how deep lists of conversations may stand inside each other.
-	maxNesting = 4
-)
+// maxNesting is how deep lists of items may stand inside each other.
+const maxNesting = 4
 
-// A conversation is one item of a file, not yet understood.
-type conversation struct {
-	digest string
-	// index counts the conversations of the file from 0. With digest it is the conversation's identity.
-	index int
-	// fields are those of the item, without its messages; nil for a bare list of messages.
-	fields   fields
-	messages []json.RawMessage
-	format   Format
-}
-
-func (c conversation) where() string { return fmt.Sprintf("conversation %d", c.index+1) }
-
-// A reader yields the conversations of one source.
+// A reader finds the format of a source, or of each item in it, and yields the records that the formats tell of.
 type reader struct {
 	source   Source
 	format   Format
 	problem  func(where, format string, args ...any)
 	progress func(int)
-	// limit is how large a conversation may be, in bytes; 0 means MaxConversationBytes.
+	// limit is how many bytes may be held in memory at a time; 0 means MaxConversationBytes.
 	limit int
 
-	layout layout
-	yield  func(conversation) error
-	index  int
-	// loose are messages that stand by themselves, as elements of an array or one a line; together they are one
-	// conversation. looseBytes is their size.
-	loose      []json.RawMessage
-	looseBytes int
+	out *scribe
+	// parts are values that stand by themselves and are one item of partsRow together; partsBytes is their size.
+	parts      []json.RawMessage
+	partsRow   formatRow
+	partsBytes int
 }
 
-// each calls yield for every conversation, in order, and stops at its first error.
-func (r *reader) each(ctx context.Context, yield func(conversation) error) error {
+// each calls yield for every session that is read, in order, and stops at its first error.
+func (r *reader) each(ctx context.Context, yield func(Graph) error) error {
 	l, err := inspect(r.source)
 	if err != nil {
 		return err
 	}
-	if r.format == FormatOpenAILines {
-		l.lines = true
-	}
-	r.layout, r.yield, r.limit = l, yield, cmp.Or(r.limit, MaxConversationBytes)
-	switch {
-	case l.empty:
+	r.limit = cmp.Or(r.limit, MaxConversationBytes)
+	r.out = newScribe(r.source, r.problem, yield)
+	if l.empty {
 		r.problem("", "is empty")
-		return nil
-	case !l.json && !l.lines:
-		r.problem("", "is not JSON")
 		return nil
 	}
 	text, closer, err := r.source.text(r.progress)
 	if err != nil {
 		return err
 	}
-	if l.lines {
-		err = r.lines(ctx, text)
-	} else {
-		err = r.documents(ctx, text)
-	}
+	err = r.file(ctx, text, l)
 	if err == nil {
-		err = r.flush()
+		err = r.out.finish()
 	}
 	if closed := closer.Close(); err == nil {
 		err = closed
@@ -88,251 +58,227 @@ func (r *reader) each(ctx context.Context, yield func(conversation) error) error
 	return err
 }
 
-// lines reads one value a line. A line that is too long or no JSON is a problem of its own; the next one is read.
-func (r *reader) lines(ctx context.Context, text *bufio.Reader) error {
-	for number := 1; ; number++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		line, tooLong, err := readLine(text, r.limit)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("line %d: %w", number, err)
-		}
-		where := fmt.Sprintf("line %d", number)
-		switch trimmed := bytes.TrimSpace(line); {
-		case tooLong:
-			r.problem(where, "is longer than %d bytes", r.limit)
-		case len(trimmed) == 0:
-		case !json.Valid(trimmed):
-			r.problem(where, "is not JSON")
-		default:
-			if err := r.value(trimmed, where, 0); err != nil {
-				return err
-			}
-		}
-		if err != nil {
-			return nil
-		}
+func (r *reader) file(ctx context.Context, text *bufio.Reader, l layout) error {
+	if r.format == FormatOpenAILines {
+		r.format, l.lines = FormatOpenAI, true
 	}
-}
-
-// readLine returns the next line; of one longer than limit bytes it reads on to the end and keeps nothing.
-func readLine(text *bufio.Reader, limit int) (line []byte, tooLong bool, err error) {
-	for {
-		part, err := text.ReadSlice('\n')
-		if len(line)+len(part) > limit {
-			line, tooLong = nil, true
-		}
-		if !tooLong {
-			line = append(line, part...)
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, tooLong, err
-		}
-	}
-}
-
-// errTooLarge is the error of a budget that is used up.
-var errTooLarge = errors.New("the conversation is too large")
-
-// A budget lets a bounded number of bytes through, until it is renewed.
-type budget struct {
-	io.Reader
-	limit, left int
-}
-
-func (b *budget) renew() { b.left = b.limit }
-
-func (b *budget) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errTooLarge
-	}
-	n, err := b.Reader.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
-}
-
-// documents reads JSON values one after the other; of an array it holds one element at a time.
-func (r *reader) documents(ctx context.Context, text *bufio.Reader) error {
-	limit := &budget{Reader: text, limit: r.limit}
-	in := json.NewDecoder(limit)
-	for ordinal := 1; ; ordinal++ {
-		first, err := peek(limit, in)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return r.unreadable("", in, err)
-		}
-		if first == '[' {
-			err = r.array(ctx, limit, in)
-		} else {
-			err = r.document(limit, in, fmt.Sprintf("document %d", ordinal))
-		}
-		if err != nil {
-			return r.unreadable("", in, err)
-		}
-	}
-}
-
-// peek returns the first character of the next value, io.EOF when there is none.
-func peek(limit *budget, in *json.Decoder) (byte, error) {
-	limit.renew()
-	in.More() // reads on to the next character that is not white space; a stray bracket makes it false, too
-	buffered, err := io.ReadAll(in.Buffered())
-	if err != nil {
-		return 0, err
-	}
-	if trimmed := bytes.TrimLeft(buffered, " \t\r\n"); len(trimmed) > 0 {
-		return trimmed[0], nil
-	}
-	return 0, io.EOF
-}
-
-// A readError marks an error that stems from the text, after which nothing more of it can be read.
-type readError struct{ error }
-
-func (e readError) Unwrap() error { return e.error }
-
-func (r *reader) unreadable(where string, in *json.Decoder, err error) error {
-	var bad readError
-	if !errors.As(err, &bad) {
+	begin, err := text.Peek(headBytes)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	var syntax *json.SyntaxError
-	if !errors.As(err, &syntax) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, errTooLarge) {
-		return bad.error
-	}
-	if where == "" {
-		where = fmt.Sprintf("byte %d", in.InputOffset())
-	}
-	r.problem(where, "%v; nothing after it can be read", bad.error)
-	return nil
-}
-
-func (r *reader) document(limit *budget, in *json.Decoder, where string) error {
-	var raw json.RawMessage
-	limit.renew()
-	if err := in.Decode(&raw); err != nil {
-		return readError{err}
-	}
-	return r.value(raw, where, 0)
-}
-
-func (r *reader) array(ctx context.Context, limit *budget, in *json.Decoder) error {
-	if _, err := in.Token(); err != nil {
-		return readError{err}
-	}
-	for n := 1; in.More(); n++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := r.document(limit, in, fmt.Sprintf("element %d", n)); err != nil {
-			return err
+	for _, row := range r.rows(unitText) {
+		if r.format == row.name || !l.json && row.format.claims(head{text: begin}) == claimWhole {
+			return r.read(row, &item{text: text, source: r.source})
 		}
 	}
-	if _, err := in.Token(); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return readError{err}
-	}
-	return nil
-}
-
-// value takes one JSON value: a conversation, a list of conversations, or a message that stands by itself.
-func (r *reader) value(raw json.RawMessage, where string, depth int) error {
-	switch {
-	case !utf8.Valid(raw):
-		r.problem(where, "is not valid UTF-8")
-		return nil
-	case depth > maxNesting:
-		r.problem(where, "lists of conversations are nested more than %d deep", maxNesting)
+	if !l.json && !l.lines {
+		r.problem("", "is not JSON")
 		return nil
 	}
-	if raw[0] == '[' {
-		return r.list(raw, nil, "", where, depth)
+	return r.values(newSplitter(text, splitter{ctx: ctx, source: r.source, problem: r.problem, limit: r.limit, lines: l.lines}))
+}
+
+// rows are the formats of a unit that may read this file: all of them, or the one that was named.
+func (r *reader) rows(u unit) []formatRow {
+	if r.format == "" || r.format == FormatAuto {
+		return rowsOf(u)
 	}
-	f, err := parseFields(raw)
+	return slices.DeleteFunc(rowsOf(u), func(row formatRow) bool { return row.name != r.format })
+}
+
+func rowsOf(u unit) []formatRow {
+	return slices.DeleteFunc(formatTable(), func(row formatRow) bool { return row.unit != u })
+}
+
+// values reads a file of JSON values: by a format of whole files when one claims its beginning, else item by item.
+func (r *reader) values(in *splitter) error {
+	first := &lookahead{in: in, problem: r.problem}
+	begin, err := first.peek(r.limit)
 	if err != nil {
-		if len(r.loose) > 0 {
-			return r.message(raw, where)
+		return err
+	}
+	if len(begin) > 0 {
+		for _, row := range r.rows(unitFile) {
+			if r.format == row.name || row.format.claims(head{values: begin}) == claimWhole {
+				return r.read(row, &item{next: r.bounded(first.next), source: r.source})
+			}
 		}
-		r.problem(where, "is no conversation: %v", err)
+	}
+	for {
+		it, err := first.next()
+		if errors.Is(err, io.EOF) {
+			return r.flush()
+		}
+		if err == nil {
+			err = r.value(it, 0)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// bounded ends a file when more of it was read than may be held, without a release between.
+func (r *reader) bounded(next func() (*item, error)) func() (*item, error) {
+	return func() (*item, error) {
+		it, err := next()
+		if err != nil {
+			return nil, err
+		}
+		if r.out.held += len(it.raw); r.out.held > r.limit {
+			r.problem(it.where, "the session is larger than %d bytes; nothing from here on is read", r.limit)
+			return nil, io.EOF
+		}
+		return it, nil
+	}
+}
+
+// A lookahead shows the first values of a file before they are read. Problems with them are told in their place.
+type lookahead struct {
+	in      *splitter
+	problem func(where, format string, args ...any)
+	queue   []func() *item // nil is a problem, which the call tells
+}
+
+// peek returns as many values as formats of whole files may look at, and not much more than fits the limit.
+func (l *lookahead) peek(limit int) (begin []*item, err error) {
+	l.in.problem = func(where, format string, args ...any) {
+		l.queue = append(l.queue, func() *item { l.problem(where, format, args...); return nil })
+	}
+	defer func() { l.in.problem = l.problem }()
+	for size := 0; len(begin) < headValues && size < limit/headValues; {
+		it, err := l.in.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		begin, size = append(begin, it), size+len(it.raw)
+		l.queue = append(l.queue, func() *item { return it })
+	}
+	return begin, nil
+}
+
+func (l *lookahead) next() (*item, error) {
+	for len(l.queue) > 0 {
+		it := l.queue[0]()
+		l.queue = l.queue[1:]
+		if it != nil {
+			return it, nil
+		}
+	}
+	return l.in.next()
+}
+
+// choose finds the format of an item.
+func choose(rows []formatRow, it *item) (formatRow, claim) {
+	for _, row := range rows {
+		if c := row.format.claims(head{values: []*item{it}}); c != claimNone {
+			return row, c
+		}
+	}
+	return formatRow{}, claimNone
+}
+
+// value takes one value: an item, a list of items, or a part of the item that the whole file is.
+func (r *reader) value(it *item, depth int) error {
+	if depth > maxNesting {
+		r.problem(it.where, "lists of conversations are nested more than %d deep", maxNesting)
 		return nil
 	}
-	for _, key := range conversationKeys() {
-		if list := f[key]; len(list) > 0 && list[0] == '[' {
-			delete(f, key)
-			return r.list(list, f, key, where, depth)
+	row, c := choose(r.rows(unitValue), it)
+	switch c {
+	case claimWhole:
+		return r.read(row, it)
+	case claimPart:
+		return r.part(row, it)
+	}
+	if other, c := choose(rowsOf(unitValue), it); c != claimNone {
+		r.problem(it.where, "is %s, not %s", other.name, r.format)
+		return nil
+	}
+	if it.list != nil {
+		return r.list(it.list, it.where, depth)
+	}
+	for _, key := range listKeys() {
+		if list := elements(it.fields[key]); list != nil {
+			return r.list(list, it.where, depth)
 		}
 	}
-	if f.isChat() {
-		return r.message(raw, where)
+	if it.fields == nil && len(r.parts) > 0 {
+		return r.part(r.partsRow, it) // its format says what is wrong with it
 	}
-	r.problem(where, "is no conversation: it has none of the keys messages, conversations, traj, history with a list")
+	r.unclaimed(it)
 	return nil
 }
 
-// conversationKeys are the keys under which an item keeps its messages, the most telling first.
-func conversationKeys() []string {
-	return []string{"messages", "conversations", "conversation", "traj", "history"}
+// unclaimed reports a value that no format reads.
+func (r *reader) unclaimed(it *item) {
+	if it.fields == nil {
+		r.problem(it.where, "is no conversation: %v", errNoObject)
+		return
+	}
+	r.problem(it.where, "is of no known format: it has none of the keys %s with a list of messages", strings.Join(listKeys(), ", "))
 }
 
-// list takes a list of messages, or a list of conversations. It is the one or the other by its first element that tells.
-func (r *reader) list(raw json.RawMessage, f fields, key, where string, depth int) error {
-	var elements []json.RawMessage
-	if err := json.Unmarshal(raw, &elements); err != nil {
-		r.problem(where, "%v", err)
-		return nil
-	}
-	for _, e := range elements {
-		switch kindOf(e) {
-		case kindMessage:
-			return r.emit(conversation{fields: f, messages: elements, format: recogniseFormat(f, key, elements)}, where)
-		case kindConversation:
-			for i, e := range elements {
-				if err := r.value(e, fmt.Sprintf("%s, element %d", where, i+1), depth+1); err != nil {
-					return err
-				}
-			}
-			return nil
+// list takes a list of items. It is one when the first element that tells anything is an item or a list.
+func (r *reader) list(list []json.RawMessage, where string, depth int) error {
+	for _, raw := range list {
+		it, err := newItem(raw, where, r.source)
+		if err != nil {
+			continue
 		}
+		if _, c := choose(rowsOf(unitValue), it); c == claimNone && it.list == nil {
+			continue
+		}
+		return r.elements(list, where, depth)
 	}
 	r.problem(where, "is no conversation: its list holds no messages")
 	return nil
 }
 
-func (r *reader) message(raw json.RawMessage, where string) error {
-	if r.looseBytes+len(raw) > r.limit {
-		r.problem(where, "the conversation is larger than %d bytes", r.limit)
-		return nil
+func (r *reader) elements(list []json.RawMessage, where string, depth int) error {
+	for i, raw := range list {
+		it, err := newItem(raw, fmt.Sprintf("%s, element %d", where, i+1), r.source)
+		if err == nil {
+			err = r.value(it, depth+1)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	r.loose = append(r.loose, bytes.Clone(raw))
-	r.looseBytes += len(raw)
 	return nil
 }
 
-// flush yields the messages that stood by themselves as one conversation.
-func (r *reader) flush() error {
-	if len(r.loose) == 0 {
+// part keeps a value that is one item together with others.
+func (r *reader) part(row formatRow, it *item) error {
+	if r.partsBytes+len(it.raw) > r.limit {
+		r.problem(it.where, "the conversation is larger than %d bytes", r.limit)
 		return nil
 	}
-	messages := r.loose
-	r.loose, r.looseBytes = nil, 0
-	return r.emit(conversation{messages: messages, format: recogniseFormat(nil, "", messages)}, "")
+	if len(r.parts) == 0 {
+		r.partsRow = row
+	}
+	r.parts = append(r.parts, bytes.Clone(it.raw))
+	r.partsBytes += len(it.raw)
+	return nil
 }
 
-func (r *reader) emit(c conversation, where string) error {
-	want := r.format
-	if want == FormatOpenAILines {
-		want = FormatOpenAI
-	}
-	if want != "" && want != FormatAuto && want != c.format {
-		r.problem(where, "is %s, not %s", c.format, want)
+// flush reads the values that stood by themselves as one item.
+func (r *reader) flush() error {
+	if len(r.parts) == 0 {
 		return nil
 	}
-	c.digest, c.index = r.layout.digest, r.index
-	r.index++
-	return r.yield(c)
+	parts := r.parts
+	r.parts, r.partsBytes = nil, 0
+	return r.read(r.partsRow, &item{list: parts, source: r.source})
+}
+
+func (r *reader) read(row formatRow, it *item) error {
+	r.out.begin(row, it)
+	if err := row.format.read(it, r.out); err != nil {
+		return err
+	}
+	return r.out.end()
 }

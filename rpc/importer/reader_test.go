@@ -26,11 +26,11 @@ func TestReaderReports(t *testing.T) {
 		{"not UTF-8", "a.jsonl", "{\"role\":\"user\",\"content\":\"\xff\"}", FormatAuto, "is not valid UTF-8"},
 		{"too deep", "a.jsonl", nest, FormatAuto, "nested more than"},
 		{"content too long", "a.json", fmt.Sprintf(`[{"role":"user","content":%q}]`, long), FormatAuto, "1000001 bytes"},
-		{"parameters too long", "a.json", fmt.Sprintf(`[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":%q}}]}]`, long), FormatAuto, "tool call 1: parameters"},
+		{"parameters too long", "a.json", fmt.Sprintf(`[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":%q}}]}]`, long), FormatAuto, "tool call 1: tool_invocation.parameters: is 1000001 bytes"},
 		{"tool name too long", "a.json", fmt.Sprintf(`[{"role":"assistant","tool_calls":[{"function":{"name":%q}}]}]`, name), FormatAuto, "257 bytes"},
 		{"broken function_call", "a.json", `[{"role":"assistant","function_call":{}}]`, FormatAuto, "tool's name is 0 bytes"},
 		{"another format", "a.json", `[{"messages":[{"message":"x"}]}]`, FormatOpenAI, "is kdconv, not openai"},
-		{"another format, by lines", "a.json", `[{"history":[{"role":"user","content":"x","action":"y"}]}]`, FormatOpenAILines, "is swe-agent, not openai"},
+		{"another format, by lines", "a.json", `[{"messages":[{"message":"x"}]}]`, FormatOpenAILines, "is kdconv, not openai"},
 		{"lines by order", "a.json", "{\"role\":\"user\",\n\"content\":\"x\"}", FormatOpenAILines, "line 1: is not JSON"},
 		{"long role", "a.json", fmt.Sprintf(`[{"role":%q}]`, name), FormatAuto, `nnn…" is unknown`},
 	}
@@ -91,8 +91,8 @@ func TestMemoryIsBounded(t *testing.T) {
 			r := &reader{source: textSource(tt.file, tt.text), limit: limit, problem: func(where, format string, args ...any) {
 				problems = append(problems, where+": "+fmt.Sprintf(format, args...))
 			}}
-			err := r.each(t.Context(), func(c conversation) error {
-				texts = append(texts, string(c.messages[0]))
+			err := r.each(t.Context(), func(g Graph) error {
+				texts = append(texts, g.Nodes[1].GetPrompt().GetContent())
 				return nil
 			})
 			if err != nil || len(problems) == 0 || !strings.Contains(problems[0], tt.want) {
@@ -122,6 +122,16 @@ func TestParseFormat(t *testing.T) {
 func TestProblemString(t *testing.T) {
 	if got := (Problem{"f", "", "is empty"}).String(); got != "f: is empty" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestNamedFormatForces reads an item with the format that is named although another one would read it, too.
+func TestNamedFormatForces(t *testing.T) {
+	text := `{"history":[{"role":"user","content":"x","action":"y"}]}`
+	for want, f := range map[string]Format{"swe-agent": FormatAuto, "openai": FormatOpenAI} {
+		if got := story(t, textSource("a.json", text), f); !strings.Contains(got, `import_format="`+want+`"`) {
+			t.Errorf("%s: got\n%s", f, got)
+		}
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// TestShapes reads each sample in testdata/shapes and compares all records and problems with the golden file beside it.
+// TestShapes reads each sample in testdata/shapes, a file or a folder of files that need each other, and compares all
+// records and problems with the golden file beside it.
 func TestShapes(t *testing.T) {
 	samples, err := filepath.Glob(filepath.Join("testdata", "shapes", "*"))
 	if err != nil {
@@ -28,11 +29,15 @@ func TestShapes(t *testing.T) {
 			continue
 		}
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			raw, err := os.ReadFile(path)
+			sources, _, err := Sources([]string{path}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := story(t, textSource(filepath.Base(path), string(raw)), FormatAuto)
+			var got string
+			for _, s := range sources {
+				s.Name = filepath.Base(s.Name)
+				got += story(t, s, FormatAuto)
+			}
 			golden := path + ".golden"
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
@@ -63,8 +68,7 @@ func story(t *testing.T, s Source, f Format) string {
 		fmt.Fprintf(&b, "! %s\n", Problem{s.Name, where, fmt.Sprintf(format, args...)})
 	}
 	r := &reader{source: s, format: f, problem: problem}
-	err := r.each(t.Context(), func(c conversation) error {
-		g := buildGraph(c, problem)
+	err := r.each(t.Context(), func(g Graph) error {
 		tell(&b, g)
 		return nil
 	})

@@ -17,17 +17,23 @@ import (
 type Source struct {
 	// Name is what reports call it.
 	Name string
-	// Open opens it from the beginning. It is called twice: once to take the digest and once to read.
+	// Open opens it from the beginning. It is called up to three times: to see how the file is laid out, to read it, and to
+	// take its digest when ids need one.
 	Open func() (io.ReadCloser, error)
 	// Size is its length on disk in bytes, for progress; 0 when unknown.
 	Size int64
+	// Beside opens a file by its path from the folder of this one, for formats whose files need each other; nil where there
+	// is no folder. The error wraps fs.ErrNotExist when there is no such file.
+	Beside func(path string) (Source, error)
 }
 
 // Stdin is the path that stands for standard input.
 const Stdin = "-"
 
 // suffixes are the file names that a walk through a folder picks up, each also with .gz behind it.
-func suffixes() []string { return []string{".json", ".jsonl", ".ndjson", ".traj"} }
+func suffixes() []string {
+	return []string{".json", ".jsonl", ".ndjson", ".traj", ".csv", ".yaml", ".yml"}
+}
 
 // lineSuffixes are the file names that say that a file holds one value a line.
 func lineSuffixes() []string { return []string{".jsonl", ".ndjson"} }
@@ -37,8 +43,8 @@ func hasSuffix(name string, list []string) bool {
 	return slices.ContainsFunc(list, func(s string) bool { return strings.HasSuffix(name, s) })
 }
 
-// Sources finds what the paths name. A file is taken whatever its name is; a folder gives its .json, .jsonl, .ndjson and
-// .traj files and those of the folders below, sorted, gzipped ones too; "-" is stdin, which is copied to a temporary
+// Sources finds what the paths name. A file is taken whatever its name is; a folder gives its .json, .jsonl, .ndjson,
+// .traj, .csv, .yaml and .yml files and those of the folders below, sorted, gzipped ones too; "-" is stdin, which is copied to a temporary
 // file because reading takes two passes. close removes that file; call it when the sources are read, also after an error.
 func Sources(paths []string, stdin io.Reader) (found []Source, close func() error, err error) {
 	var spooled []string
@@ -62,7 +68,7 @@ func Sources(paths []string, stdin io.Reader) (found []Source, close func() erro
 			if err != nil {
 				return nil, close, err
 			}
-			s.Name = Stdin
+			s.Name, s.Beside = Stdin, nil
 			found = append(found, s)
 			continue
 		}
@@ -111,7 +117,10 @@ func file(path string) (Source, error) {
 		return Source{}, fmt.Errorf("%s: not a regular file", path)
 	}
 	open := func() (io.ReadCloser, error) { return os.Open(path) }
-	return Source{Name: path, Open: open, Size: info.Size()}, nil
+	beside := func(other string) (Source, error) {
+		return file(filepath.Join(filepath.Dir(path), filepath.FromSlash(other)))
+	}
+	return Source{Name: path, Open: open, Size: info.Size(), Beside: beside}, nil
 }
 
 // A countingReader tells how much was read.

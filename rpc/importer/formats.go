@@ -1,0 +1,29 @@
+package importer
+
+// The formats. Each of them is recognised by content under FormatAuto; naming one reads what it can and refuses the rest.
+const (
+	// FormatSWEAgent is a SWE-agent trajectory: OpenAI chat messages under history, whose text variants carry tool
+	// calls in action and tool results in the user message that follows.
+	FormatSWEAgent Format = "swe-agent"
+	// FormatShareGPT is ShareGPT: messages of {from, value}.
+	FormatShareGPT Format = "sharegpt"
+	// FormatKdConv is KdConv: messages without roles, whose speakers take turns.
+	FormatKdConv Format = "kdconv"
+	// FormatOpenAI is OpenAI chat messages: a list of {role, content, tool_calls, …}, bare or under the key messages,
+	// conversations, traj or history, alone, in an array, or one a line.
+	FormatOpenAI Format = "openai"
+	// FormatOpenAILines is FormatOpenAI read line by line whatever the file looks like.
+	FormatOpenAILines Format = "openai-jsonl"
+)
+
+// formatTable lists the formats in order of preference: the first one that claims an item reads it, so the narrow ones
+// come first and those that read almost anything last. Those of unitFile and unitText are asked once for each file,
+// before the others.
+func formatTable() []formatRow {
+	return []formatRow{
+		{FormatSWEAgent, sweAgent{}, unitValue, "1"},
+		{FormatShareGPT, shareGPT{}, unitValue, "sharegpt/1"},
+		{FormatKdConv, kdConv{}, unitValue, "1"},
+		{FormatOpenAI, openAI{}, unitValue, "1"},
+	}
+}
