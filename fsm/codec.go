@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -39,16 +40,13 @@ func DecodeEntry(data []byte) ([]*logpb.Stamped, error) {
 	return e.Commands, nil
 }
 
-// EncodeCommand encodes a command for a proposal, and makes sure that every replica will be able to decode it.
+// EncodeCommand encodes a command for a proposal, and makes sure that every replica will be able to decode it: proto makes
+// no bytes that it does not read, the rest is checked.
 func EncodeCommand(c *logpb.Command) ([]byte, error) {
-	b, err := proto.Marshal(c)
-	if err != nil {
+	if err := checkCommand(c); err != nil {
 		return nil, err
 	}
-	if _, err := decodeCommand(b); err != nil {
-		return nil, err
-	}
-	return b, nil
+	return proto.Marshal(c)
 }
 
 func decodeCommand(b []byte) (*logpb.Command, error) {
@@ -56,15 +54,23 @@ func decodeCommand(b []byte) (*logpb.Command, error) {
 	if err := proto.Unmarshal(b, c); err != nil {
 		return nil, fmt.Errorf("command: %w", err)
 	}
+	if err := checkCommand(c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// checkCommand refuses what this program cannot apply.
+func checkCommand(c *logpb.Command) error {
 	if n := len(c.RequestId); n != 0 && n != RequestIDBytes {
-		return nil, fmt.Errorf("command: request id of %d bytes, want %d", n, RequestIDBytes)
+		return fmt.Errorf("command: request id of %d bytes, want %d", n, RequestIDBytes)
 	}
 	if c.Operation == nil {
-		return nil, fmt.Errorf("command: no operation known to this program")
+		return errors.New("command: no operation known to this program")
 	}
 	level := max(c.GetRaiseFeatureLevel().GetLevel(), c.GetBootstrap().GetFeatureLevel())
 	if level > FeatureLevel {
-		return nil, fmt.Errorf("command: feature level %d is newer than this program, which knows %d", level, FeatureLevel)
+		return fmt.Errorf("command: feature level %d is newer than this program, which knows %d", level, FeatureLevel)
 	}
-	return c, nil
+	return nil
 }

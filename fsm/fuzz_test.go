@@ -129,11 +129,15 @@ func TestApplyNeverPanics(t *testing.T) { rapid.Check(t, anyCommands) }
 func anyCommands(t *rapid.T) {
 	w := small(t)
 	for range rapid.IntRange(1, 6).Draw(t, "commands") {
-		b, err := proto.Marshal(wildCommand(t))
+		c := wildCommand(t)
+		b, err := proto.Marshal(c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		data := entryOf(t, &logpb.Stamped{Stamp: rapid.Int64().Draw(t, "stamp"), Command: b})
+		if _, err := fsm.EncodeCommand(c); (err == nil) != decodes(data) {
+			t.Fatalf("encoding says %v, decoding does not", err)
+		}
 		if !decodes(data) {
 			continue
 		}

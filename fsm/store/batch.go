@@ -274,31 +274,37 @@ func (b *Batch) PutOutcome(t graph.Tenant, id [16]byte, expires int64, body []by
 
 // ExpireOutcomes removes rows that expired at or before an instant, oldest first, at most limit, of any tenant.
 func (b *Batch) ExpireOutcomes(now int64, limit int) (removed int, err error) {
-	r := keyRange{lower: []byte{spaceExpiry}, upper: []byte{spaceExpiry + 1}}
+	all := keyRange{lower: later([]byte{spaceExpiry}, b.expiry), upper: []byte{spaceExpiry + 1}}
+	live := all.upper
 	if now < 1<<63-1 {
-		r.upper = expiryKey(now+1, 0, [16]byte{})
+		live = expiryKey(now+1, 0, [16]byte{})
 	}
-	r.lower = later(r.lower, b.expiry)
-	if string(r.lower) >= string(r.upper) {
+	if limit <= 0 || string(all.lower) >= string(live) {
 		return 0, nil
 	}
-	c, err := b.rows.open(r, false)
+	c, err := b.rows.open(all, false)
 	if err != nil {
 		return 0, fmt.Errorf("expiry of outcomes: %w", err)
 	}
 	defer c.close()
-	ok := removed < limit && c.first()
-	for ; ok; ok = removed < limit && c.next() {
+	for ok := c.first(); ok; ok = c.next() {
 		key := append([]byte(nil), c.key()...)
+		b.expiry = key
+		if removed == limit || string(key) >= string(live) {
+			return removed, nil
+		}
 		p := parser{b: key[9:]}
 		t, id := graph.Tenant(p.be32()), [16]byte(p.rest())
 		b.rows.remove(key)
 		b.replace(&write{key: outcomeKey(t, id), deleted: true})
 		b.change(counterKey(t, countOutcomes, 0), -1)
-		b.expiry = key
 		removed++
 	}
-	return removed, c.err()
+	if err := c.err(); err != nil {
+		return removed, err
+	}
+	b.expiry = all.upper
+	return removed, nil
 }
 
 // CountOutcomes is how many exactly-once rows a tenant has, expired ones that were not swept yet included.
