@@ -42,6 +42,8 @@ const (
 	progress   = "github.com/schollz/progressbar/v3"
 	yaml       = "go.yaml.in/yaml/v3"
 	term       = "golang.org/x/term"
+	hdr        = "github.com/HdrHistogram/hdrhistogram-go"
+	xnet       = "golang.org/x/net"
 )
 
 // Where chance, time, the network and the disk come from. They enter at the edge and travel inside the command.
@@ -68,6 +70,8 @@ var rooms = []room{
 		modules: []string{protobuf, grpcModule, googleRPC, prometheus, promModel, goMetrics, hclog, uuid},
 	},
 	{dir: "rpc/importer", folders: []string{"rpc/importer", "graph", "proto"}, modules: []string{protobuf, grpcModule, uuid}},
+	// A client that speaks HTTP/2 itself, and the log store alone, for what it costs by itself.
+	{dir: "rpc/load", folders: []string{"rpc/load", "cluster/raftlog", "proto"}, modules: []string{protobuf, hdr, xnet, raft}},
 	{
 		dir: "cmd", folders: []string{"cmd", "rpc", "cluster", "fsm", "graph", "proto"},
 		modules: []string{protobuf, grpcModule, googleRPC, prometheus, hclog, cobra, goPretty, progress, yaml, term},

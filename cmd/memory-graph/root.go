@@ -48,6 +48,7 @@ func (p *program) commands() []*cobra.Command {
 		p.newEventsCommand(),
 		p.newTemplateCommand(),
 		p.newImportCommand(),
+		p.newBenchCommand(),
 		p.newStatsCommand(),
 		p.newHealthCommand(),
 		p.newVersionCommand(),

@@ -1,0 +1,112 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// How much a connection reads at once, bytes: little where there are thousands of them.
+const (
+	readBuffer      = 64 << 10
+	smallReadBuffer = 4 << 10
+	fewConnections  = 64
+)
+
+// A target is the server under load, and the connections to it.
+type target struct {
+	address string
+	conns   []*conn
+}
+
+// dialTarget opens connections.
+func dialTarget(ctx context.Context, address string, connections int) (*target, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	size := readBuffer
+	if connections > fewConnections {
+		size = smallReadBuffer
+	}
+	t := &target{address: address}
+	for range connections {
+		c, err := connect(ctx, address, size)
+		if err != nil {
+			t.close()
+			return nil, fmt.Errorf("connection %d of %d: %w", len(t.conns)+1, connections, err)
+		}
+		t.conns = append(t.conns, c)
+	}
+	return t, nil
+}
+
+func (t *target) close() { closeAll(t.conns) }
+
+// clients spread scripts over the connections.
+func (t *target) clients(l *loop, scripts []script) ([]*client, []*tally, error) {
+	tallies := make([]*tally, min(len(t.conns), len(scripts)))
+	for i := range tallies {
+		tallies[i] = newTally()
+	}
+	clients := make([]*client, len(scripts))
+	for i, s := range scripts {
+		n := i % len(t.conns)
+		clients[i] = &client{loop: l, conn: t.conns[n], tally: tallies[n], script: s}
+	}
+	most := (len(scripts) + len(t.conns) - 1) / len(t.conns)
+	if limit := t.conns[0].maxStreams; uint32(most) > limit {
+		return nil, nil, fmt.Errorf("%d calls at a time on one connection, but the server takes %d: use more connections", most, limit)
+	}
+	return clients, tallies, nil
+}
+
+// exhaust runs scripts to their end and measures nothing.
+func (t *target) exhaust(ctx context.Context, scripts []script) error {
+	const forever = 24 * time.Hour
+	now := time.Now()
+	l := &loop{from: now.Add(forever), to: now.Add(forever)}
+	clients, _, err := t.clients(l, scripts)
+	if err != nil {
+		return err
+	}
+	l.start(clients)
+	return l.wait(ctx, t.conns)
+}
+
+// An answer is what a single call got.
+type answer struct {
+	reply []byte
+	err   error
+	done  chan struct{}
+}
+
+func (a *answer) message(p []byte) error {
+	a.reply = append(a.reply, p...)
+	return nil
+}
+
+func (a *answer) end(err error) {
+	a.err = err
+	close(a.done)
+}
+
+// unary makes one call and waits for its answer.
+func (t *target) unary(ctx context.Context, m method, request []byte) ([]byte, error) {
+	a := &answer{done: make(chan struct{})}
+	c := t.conns[0]
+	if err := errors.Join(c.call(m, frameMessage(nil, request), a), c.flush()); err != nil {
+		return nil, err
+	}
+	select {
+	case <-a.done:
+		return a.reply, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// frameMessage appends a message with its prefix.
+func frameMessage(b, message []byte) []byte {
+	n := len(message)
+	return append(append(b, 0, byte(n>>24), byte(n>>16), byte(n>>8), byte(n)), message...)
+}

@@ -1,0 +1,76 @@
+package load
+
+import "context"
+
+// Pages that workloads ask for.
+const (
+	pageLimit      = 100
+	smallPageLimit = 20
+)
+
+// each makes a script for every client.
+func (b *bench) each(make func() script) []script {
+	scripts := []script{}
+	for range b.Clients {
+		scripts = append(scripts, make())
+	}
+	return scripts
+}
+
+func (b *bench) newWriter() *writer {
+	l := b.newLedger()
+	return &writer{ledger: l, seed: b.seedOf(), turn: len(b.ledgers)}
+}
+
+func (b *bench) write(ctx context.Context) error {
+	if err := b.found(ctx); err != nil {
+		return err
+	}
+	return b.measure(ctx, b.each(func() script { return b.newWriter() }))
+}
+
+func (b *bench) batches(ctx context.Context) error {
+	if err := b.found(ctx); err != nil {
+		return err
+	}
+	return b.measure(ctx, b.each(func() script { return &batcher{writer: *b.newWriter(), each: b.Batch, left: -1} }))
+}
+
+// reading is a workload of calls that change nothing.
+func (b *bench) reading(ctx context.Context, make func() script) error {
+	if err := b.load(ctx, max(1, b.Preload)); err != nil {
+		return err
+	}
+	return b.measure(ctx, b.each(make))
+}
+
+func (b *bench) read(ctx context.Context) error {
+	return b.reading(ctx, func() script { return &getter{random: b.random(), from: b.preloaded} })
+}
+
+func (b *bench) edges(ctx context.Context) error {
+	return b.reading(ctx, func() script { return &edger{random: b.random(), from: b.preloaded} })
+}
+
+func (b *bench) query(ctx context.Context) error {
+	return b.reading(ctx, func() script { return &pager{random: b.random(), sessions: b.sessions, limit: pageLimit} })
+}
+
+func (b *bench) queryAll(ctx context.Context) error {
+	return b.reading(ctx, func() script { return &pager{limit: pageLimit} })
+}
+
+func (b *bench) listSessions(ctx context.Context) error {
+	return b.reading(ctx, func() script { return &lister{limit: pageLimit} })
+}
+
+func (b *bench) mixed(ctx context.Context) error {
+	return b.reading(ctx, func() script {
+		return &mixer{random: b.random(), parts: []portion{
+			{70, &getter{random: b.random(), from: b.preloaded}},
+			{5, &edger{random: b.random(), from: b.preloaded}},
+			{5, &pager{random: b.random(), sessions: b.sessions, limit: smallPageLimit}},
+			{20, b.newWriter()},
+		}}
+	})
+}
