@@ -11,7 +11,7 @@ import (
 
 // EventPayload renders the JSON of an event: ids, types and times always, and the detail of its record while that exists.
 func EventPayload(e *logpb.StoredEvent) string {
-	o := object{}
+	o := object{json: make([]byte, 0, payloadBytes)}
 	switch e.Type {
 	case pb.EventType_EVENT_TYPE_SESSION_CREATED, pb.EventType_EVENT_TYPE_SESSION_CLOSED:
 		o.text("session_id", e.SessionId)
@@ -64,20 +64,50 @@ func Refresh(v View, e *logpb.StoredEvent) error {
 
 func formatTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
 
+// payloadBytes is what most payloads fit into.
+const payloadBytes = 320
+
 // An object is a JSON object under construction; its members keep the order in which they are added.
 type object struct{ json []byte }
 
 func (o *object) raw(key string, value []byte) {
+	o.key(key)
+	o.json = append(o.json, value...)
+}
+
+// key begins a member; keys are plain words of ours.
+func (o *object) key(key string) {
 	sep := byte(',')
 	if len(o.json) == 0 {
 		sep = '{'
 	}
-	o.json = append(o.json, sep)
-	o.json = append(strconv.AppendQuote(o.json, key), ':')
-	o.json = append(o.json, value...)
+	o.json = append(o.json, sep, '"')
+	o.json = append(o.json, key...)
+	o.json = append(o.json, '"', ':')
 }
 
-func (o *object) text(key, value string) { o.raw(key, quote(value)) }
+// text adds a string. Most are ids and names, which stand in JSON as they are.
+func (o *object) text(key, value string) {
+	if !plain(value) {
+		o.raw(key, quote(value))
+		return
+	}
+	o.key(key)
+	o.json = append(o.json, '"')
+	o.json = append(o.json, value...)
+	o.json = append(o.json, '"')
+}
+
+// plain reports a string that needs no escape in JSON, also not those that make it safe inside HTML.
+func plain(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c > '~', c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
+}
 
 func (o *object) number(key string, n int64) { o.raw(key, strconv.AppendInt(nil, n, 10)) }
 

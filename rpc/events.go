@@ -268,6 +268,9 @@ func (f *follower) chunk() (events []*pb.Event, more bool, err error) {
 		}
 		f.after = row.Key
 		rows++
+		if f.session != 0 && row.Session != f.session {
+			continue
+		}
 		wanted := len(f.types) == 0 || slices.Contains(f.types, row.Type)
 		if !wanted && !(f.ends && row.Type == pb.EventType_EVENT_TYPE_SESSION_CLOSED) {
 			continue

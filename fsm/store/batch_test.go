@@ -168,7 +168,7 @@ func TestEvents(t *testing.T) {
 		wantText(t, "tenant 1", feed(t, sn, 1, EventKey{}, 0), "1/0:1:5:reduced 1/256:3:0:c 300/0:4:5:d")
 		wantText(t, "after one", feed(t, sn, 1, EventKey{1, 0}, 0), "1/256:3:0:c 300/0:4:5:d")
 		wantText(t, "after a key that is none", feed(t, sn, 1, EventKey{7, 0}, 0), "300/0:4:5:d")
-		wantText(t, "of a session", feed(t, sn, 1, EventKey{}, 5), "1/0:1:5:reduced 300/0:4:5:d")
+		wantText(t, "of a session, the others without bodies", feed(t, sn, 1, EventKey{}, 5), "1/0:1:5:reduced 1/256:3:0: 300/0:4:5:d")
 		wantText(t, "tenant 2", feed(t, sn, 2, EventKey{}, 0), "1/1:2:6:b")
 		wantText(t, "tenant 3", feed(t, sn, 3, EventKey{}, 0), "")
 		wantText(t, "of all", wholeFeed(t, sn, EventKey{}), "1/0:1:reduced 1/1:2:b 1/256:1:c 300/0:1:d")

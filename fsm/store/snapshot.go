@@ -93,8 +93,8 @@ type EventRow struct {
 	Body    []byte
 }
 
-// Events yields the events of a tenant, oldest first, strictly after a key. With a session only those of it; the bodies
-// of others are not read.
+// Events yields the events of a tenant, oldest first, strictly after a key. With a session the bodies of the others are
+// not read: a caller can count what it passes.
 func (sn *Snapshot) Events(t graph.Tenant, after EventKey, session graph.Position) iter.Seq2[EventRow, error] {
 	return func(yield func(EventRow, error) bool) {
 		if err := sn.events(t, after, session, func(r EventRow) bool { return yield(r, nil) }); err != nil {
@@ -104,11 +104,12 @@ func (sn *Snapshot) Events(t graph.Tenant, after EventKey, session graph.Positio
 }
 
 func (sn *Snapshot) events(t graph.Tenant, after EventKey, session graph.Position, yield func(EventRow) bool) error {
-	bodies, err := sn.reader().open(prefixRange([]byte{spaceFeed}), false)
+	c, err := sn.reader().open(prefixRange([]byte{spaceFeed}), false)
 	if err != nil {
 		return err
 	}
-	defer bodies.close()
+	defer c.close()
+	bodies := eventBodies{cursor: c}
 	r := prefixRange(tenantFeedPrefix(t))
 	r.lower = extend(tenantFeedKey(t, after), 0)
 	return scan(sn.reader(), r, func(key, value []byte) (bool, error) {
@@ -118,17 +119,31 @@ func (sn *Snapshot) events(t graph.Tenant, after EventKey, session graph.Positio
 			return false, err
 		}
 		if session != 0 && row.Session != session {
-			return true, nil
+			return yield(row), nil
 		}
-		row.Body, err = eventBody(bodies, t, row.Key)
+		row.Body, err = bodies.body(t, row.Key)
 		return err == nil && yield(row), err
 	})
 }
 
-// eventBody finds an event in the global feed.
-func eventBody(c cursor, t graph.Tenant, k EventKey) ([]byte, error) {
-	key := feedKey(k)
-	if !c.seek(key) || string(c.key()) != string(key) {
+// eventBodies finds events in the global feed, in its order: the next one is most often the next row.
+type eventBodies struct {
+	cursor cursor
+	placed bool
+}
+
+// find moves the cursor to a key; false when there is no such row.
+func (b *eventBodies) find(key []byte) bool {
+	b.placed = b.placed && b.cursor.next() && string(b.cursor.key()) <= string(key)
+	if !b.placed || string(b.cursor.key()) != string(key) {
+		b.placed = b.cursor.seek(key)
+	}
+	return b.placed && string(b.cursor.key()) == string(key)
+}
+
+func (b *eventBodies) body(t graph.Tenant, k EventKey) ([]byte, error) {
+	key, c := feedKey(k), b.cursor
+	if !b.find(key) {
 		if err := c.err(); err != nil {
 			return nil, at(key, err)
 		}
