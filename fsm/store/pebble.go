@@ -39,7 +39,7 @@ func OpenPebble(dir string, o Options) (*Store, error) { return openPebble(vfs.D
 
 func openPebble(base vfs.FS, dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
-	h := &pebbleHome{fs: headerFS{base}, dir: dir, o: pebbleOptions{Options: o}}
+	h := &pebbleHome{fs: headerFS{newFaultFS(base, o)}, dir: dir, o: pebbleOptions{Options: o}}
 	s, err := h.open()
 	if err != nil {
 		return nil, fmt.Errorf("store in %s: %w", dir, err)

@@ -40,14 +40,28 @@ func openEngine(fs vfs.FS, dir string, o pebbleOptions, fresh bool) (*pebbleEngi
 	p := o.pebble(fs)
 	p.ErrorIfExists = fresh
 	p.ErrorIfNotExists = !fresh
-	db, err := pebble.Open(dir, p)
+	db, err := openDB(dir, p)
 	if errors.Is(err, pebble.ErrDBDoesNotExist) || errors.Is(err, os.ErrNotExist) {
-		err = fmt.Errorf("%w: %w", err, ErrDamaged) // this folder was complete once
+		// This folder was complete once.
+		err = fmt.Errorf("entries of MANIFEST were lost, or files are gone: %w: %w", err, ErrDamaged)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("generation in %s: %w", dir, kindOf(err))
+		if err = kindOf(err); errors.Is(err, ErrDamaged) {
+			err = fmt.Errorf("MANIFEST, OPTIONS or a file that they name: %w", err)
+		}
+		return nil, fmt.Errorf("generation in %s: %w", dir, err)
 	}
 	return &pebbleEngine{db, fs, o}, nil
+}
+
+// openDB turns a panic of a database that rests on what is not so into damage.
+func openDB(dir string, o *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			db, err = nil, fmt.Errorf("open: %v: %w", p, ErrDamaged)
+		}
+	}()
+	return pebble.Open(dir, o)
 }
 
 // pebbleOptions is Options as far as an engine wants them, with the cache that generations share.
@@ -103,9 +117,16 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 	panic(err)
 }
 
-// kindOf adds ErrDamaged to what Pebble calls corruption.
+// kindOf adds ErrDamaged to what Pebble calls corruption, and the file where Pebble knows it. An offset that the error names
+// is behind the header of the file.
 func kindOf(err error) error {
-	if pebble.IsCorruptionError(err) && !errors.Is(err, ErrDamaged) {
+	if errors.Is(err, ErrDamaged) {
+		return err
+	}
+	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
+		return fmt.Errorf("file %s: %w: %w", info.Path, info.Details, ErrDamaged)
+	}
+	if pebble.IsCorruptionError(err) {
 		return fmt.Errorf("%w: %w", err, ErrDamaged)
 	}
 	return err

@@ -22,8 +22,12 @@ type Options struct {
 	MemTableBytes uint64
 	// OnMessage hears what the engine does: flushes, compactions. It must not block; nil for none.
 	OnMessage func(text string)
-	// OnError hears of faults in the background: a flush that failed, a damaged file. It must not block; nil for none.
+	// OnError hears of faults, those in the background above all: a write or a sync that failed, a damaged file; of some
+	// more than once. It must not block; nil for none.
 	OnError func(error)
+	// OnFull hears that the disk has no room for a write to a file; true says that there is some more now, so the write is
+	// tried again. nil for nobody: such a write fails like any other.
+	OnFull func(path string) bool
 }
 
 func (o Options) withDefaults() Options {
@@ -94,8 +98,10 @@ type Store struct {
 	// expiry is a key below which no expiry row is, so that the search need not pass deleted ones. Guarded by mu.
 	expiry []byte
 	open   int // guarded by mu: generations whose engine is open
-	// latest is the state after the last commit while a snapshot of it is open, version counts what made it another one.
+	// latest is the state after the last commit if somebody has asked for it, lately when asked says so; version counts what
+	// made it another one.
 	latest  *state // guarded by mu
+	asked   bool   // guarded by mu
 	version uint64 // guarded by mu
 	making  sync.Mutex
 }
@@ -229,8 +235,9 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	g := s.current
 	s.current = nil
-	s.passedLocked()
+	passed := s.passedLocked()
 	s.mu.Unlock()
+	passed.release()
 	if g == nil {
 		return nil
 	}
@@ -278,8 +285,9 @@ func (s *Store) install(st *Staged, index, term uint64) error {
 	s.current, s.system, s.flushed, s.expiry = next, sys, sys, nil
 	s.epoch++
 	s.open++
-	s.passedLocked()
+	passed := s.passedLocked()
 	s.mu.Unlock()
+	passed.release()
 	s.release(old)
 	return nil
 }
