@@ -1,6 +1,10 @@
 package graph
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Kind classes a refusal. The numbers are stored in exactly-once rows: never reuse one.
 type Kind uint32
@@ -71,6 +75,24 @@ func invalid(field, format string, args ...any) *Error {
 
 // Invalidf is a refusal of bad input in the named field.
 func Invalidf(field, format string, args ...any) *Error { return invalid(field, format, args...) }
+
+// Moved is a refusal whose field stands elsewhere in the request than in the record that was refused: under to, not from.
+// Other errors stay as they are.
+func Moved(err error, from, to string) error {
+	e, ok := err.(*Error)
+	if !ok || !strings.HasPrefix(e.Field, from) {
+		return err
+	}
+	moved := *e
+	moved.Field = to + e.Field[len(from):]
+	if rest, ok := strings.CutPrefix(e.Message, e.Field+": "); ok {
+		moved.Message = moved.Field + ": " + rest
+	}
+	return &moved
+}
+
+// element is the path of an element of a list in the request.
+func element(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]." }
 
 func missing(resource, label, id string) *Error {
 	return &Error{Kind: NotFound, Message: label + " not found: " + id, ResourceType: resource, ResourceName: id}

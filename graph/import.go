@@ -18,17 +18,17 @@ type Imported struct {
 // the stored one stays as it is; a different one under the same id is refused.
 func (c *Change) Import(nodes []*pb.Node, edges []*pb.Edge) (Imported, error) {
 	var done Imported
-	for _, n := range nodes {
+	for i, n := range nodes {
 		created, err := c.importNode(n)
 		if err != nil {
-			return done, err
+			return done, Moved(err, "node.", element("nodes", i))
 		}
 		count(created, &done.NodesCreated, &done.NodesUnchanged)
 	}
-	for _, e := range edges {
+	for i, e := range edges {
 		created, err := c.importEdge(e)
 		if err != nil {
-			return done, err
+			return done, Moved(err, "edge.", element("edges", i))
 		}
 		count(created, &done.EdgesCreated, &done.EdgesUnchanged)
 	}
@@ -143,9 +143,9 @@ func (c *Change) membership(n *pb.Node) (Position, error) {
 		return 0, invalid("node.session_id", "differs from prompt.session_id")
 	}
 	if n.SessionId == "" && n.Type != prompt {
-		field, label, id, t := "response.prompt_id", "Prompt", n.GetResponse().GetPromptId(), prompt
+		field, label, id, t := "node.response.prompt_id", "Prompt", n.GetResponse().GetPromptId(), prompt
 		if n.Type == tool {
-			field, label, id, t = "tool_invocation.response_id", "Response", n.GetToolInvocation().GetResponseId(), response
+			field, label, id, t = "node.tool_invocation.response_id", "Response", n.GetToolInvocation().GetResponseId(), response
 		}
 		parent, err := c.parent(field, label, t, id)
 		if err != nil {

@@ -11,10 +11,10 @@ import (
 // CreateNodes makes nodes with the edges of their types, all or none. A node may refer to an earlier one.
 func (c *Change) CreateNodes(nodes []*pb.Node) ([]*pb.Node, error) {
 	made := make([]*pb.Node, 0, len(nodes))
-	for _, n := range nodes {
+	for i, n := range nodes {
 		e, err := c.createNode(n)
 		if err != nil {
-			return nil, err
+			return nil, Moved(err, "node.", element("nodes", i))
 		}
 		made = append(made, e.node)
 	}
@@ -68,7 +68,7 @@ func (c *Change) createPrompt(n *pb.Node, p *pb.PromptNode) (end, error) {
 	if state.State != SessionActive {
 		return end{}, precondition(ReasonSessionClosed, "session", p.SessionId, "Session %s is closed and takes no new prompts", p.SessionId)
 	}
-	at, err := c.own("timestamp", nanos(p.Timestamp))
+	at, err := c.own("node.prompt.timestamp", nanos(p.Timestamp))
 	if err != nil {
 		return end{}, err
 	}
@@ -132,11 +132,11 @@ func (c *Change) endAt(at Position) (end, error) {
 }
 
 func (c *Change) createResponse(n *pb.Node, r *pb.ResponseNode) (end, error) {
-	parent, err := c.parent("prompt_id", "Prompt", prompt, r.PromptId)
+	parent, err := c.parent("node.response.prompt_id", "Prompt", prompt, r.PromptId)
 	if err != nil {
 		return end{}, err
 	}
-	made, s, err := c.putBelow(n, parent, &r.Timestamp)
+	made, s, err := c.putBelow(n, parent, "node.response.timestamp", &r.Timestamp)
 	if err != nil {
 		return end{}, err
 	}
@@ -146,8 +146,8 @@ func (c *Change) createResponse(n *pb.Node, r *pb.ResponseNode) (end, error) {
 }
 
 // putBelow stores a new node in the session of the one that it hangs below, and returns it with that session.
-func (c *Change) putBelow(n *pb.Node, parent end, timestamp **timestamppb.Timestamp) (made, s end, err error) {
-	at, err := c.own("timestamp", nanos(*timestamp))
+func (c *Change) putBelow(n *pb.Node, parent end, field string, timestamp **timestamppb.Timestamp) (made, s end, err error) {
+	at, err := c.own(field, nanos(*timestamp))
 	if err != nil {
 		return made, s, err
 	}
@@ -166,11 +166,11 @@ func respondsToProperties(r *pb.ResponseNode) map[string]string {
 }
 
 func (c *Change) createTool(n *pb.Node, t *pb.ToolInvocationNode) (end, error) {
-	parent, err := c.parent("response_id", "Response", response, t.ResponseId)
+	parent, err := c.parent("node.tool_invocation.response_id", "Response", response, t.ResponseId)
 	if err != nil {
 		return end{}, err
 	}
-	made, s, err := c.putBelow(n, parent, &t.Timestamp)
+	made, s, err := c.putBelow(n, parent, "node.tool_invocation.timestamp", &t.Timestamp)
 	if err != nil {
 		return end{}, err
 	}

@@ -188,7 +188,7 @@ func (c *Change) createTemplate(n *pb.Node, t *pb.TemplateNode) (end, error) {
 	if !ok {
 		return c.put(n, 0), nil
 	}
-	parent, err := c.parent("template.metadata."+ParentKey, "Template", template, parentID)
+	parent, err := c.parent("node.template.metadata."+ParentKey, "Template", template, parentID)
 	if err != nil {
 		return end{}, err
 	}

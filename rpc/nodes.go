@@ -21,7 +21,7 @@ func (s *Server) CreateNode(ctx context.Context, req *pb.CreateNodeRequest) (*pb
 	}
 	mint(n)
 	done, err := w.propose(ctx, createNodes(n))
-	return first(done), err
+	return first(done), graph.Moved(err, "nodes[0].", "node.")
 }
 
 // GetNode returns a node of any type.

@@ -17,7 +17,16 @@ func (s *Server) add(ctx context.Context, w *write, path string, n *pb.Node) (*p
 	}
 	mint(n)
 	done, err := w.propose(ctx, createNodes(n))
-	return first(done), err
+	return first(done), inRequest(err, path)
+}
+
+// inRequest blames a field of the request for that of the one node that was made of it.
+func inRequest(err error, path string) error {
+	err = graph.Moved(err, "nodes[0].", "")
+	if path != "" {
+		return err
+	}
+	return graph.Moved(graph.Moved(err, "prompt.", ""), "response.", "")
 }
 
 // AddPrompt appends a prompt to a session.
