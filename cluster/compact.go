@@ -14,7 +14,7 @@ func (c Config) keepBytes() uint64 { return c.MaxLogBytes / 2 }
 
 func (c Config) snapshotBytes() uint64 { return min(c.SnapshotBytes, c.MaxLogBytes/4) }
 
-// compact takes a snapshot when the log has grown by enough bytes; Raft itself counts entries. It takes one at the start too
+// compact lets the store rest, and takes a snapshot when the log has grown by enough bytes; Raft itself counts entries. It takes one at the start too
 // if the log is long: the count of bytes begins with the process, and a node that crashes often would never come to the end.
 func (n *Node) compact(ctx context.Context) {
 	tick := time.NewTicker(n.config.TickInterval)
@@ -26,6 +26,7 @@ func (n *Node) compact(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		n.machine.Store().Rest()
 		due := n.logs.AppendedBytes()-n.replica.snapshotAt.Load() >= n.config.snapshotBytes()
 		if !started && n.Ready() == nil {
 			started = true

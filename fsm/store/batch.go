@@ -84,9 +84,10 @@ func (b *Batch) Commit() error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	b.store.mu.Lock()
-	defer b.store.mu.Unlock()
 	b.store.system, b.store.expiry = b.system, b.expiry
-	b.store.passedLocked()
+	passed := b.store.passedLocked()
+	b.store.mu.Unlock()
+	passed.release()
 	return nil
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
 )
 
-// A state is what the snapshots share that were taken between two commits, while at least one of them is open: making one
-// costs more than reading a row. An idle store keeps none, which would keep files that compactions have replaced.
+// A state is what the snapshots share that were taken between two commits: making one costs more than reading a row. The
+// store keeps the latest while it is asked for, and no longer: it would keep files that compactions have replaced.
 type state struct {
 	store  *Store
 	gen    *generation
@@ -40,7 +40,8 @@ func (s *Store) share() (*state, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.version == version && s.current == st.gen {
-		s.latest = st
+		st.users++
+		s.latest, s.asked = st, true
 	}
 	return st, nil
 }
@@ -52,6 +53,7 @@ func (s *Store) shared() *state {
 		return nil
 	}
 	s.latest.users++
+	s.asked = true
 	return s.latest
 }
 
@@ -73,21 +75,37 @@ func (s *Store) makeState() (*state, error) {
 	return st, nil
 }
 
-// passedLocked says that the state has moved: whoever comes next gets a new one.
-func (s *Store) passedLocked() {
+// passedLocked says that the state has moved: whoever comes next gets a new one. The caller releases what it returns, when
+// it has unlocked.
+func (s *Store) passedLocked() *state {
+	st := s.latest
 	s.version++
 	s.latest = nil
+	return st
 }
 
-// release gives the state up; its last user frees the rows.
+// Rest lets go of the state that the store keeps for the next snapshot, unless one was taken since the last call. Call it
+// now and then.
+func (s *Store) Rest() {
+	s.mu.Lock()
+	var idle *state
+	if !s.asked {
+		idle, s.latest = s.latest, nil
+	}
+	s.asked = false
+	s.mu.Unlock()
+	idle.release()
+}
+
+// release gives the state up; its last user frees the rows. nil has none.
 func (st *state) release() {
+	if st == nil {
+		return
+	}
 	s := st.store
 	s.mu.Lock()
 	st.users--
 	last := st.users == 0
-	if last && s.latest == st {
-		s.latest = nil
-	}
 	s.mu.Unlock()
 	if !last {
 		return
