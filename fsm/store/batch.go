@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
@@ -66,7 +67,8 @@ func (b *Batch) Commit() error {
 		return errors.New("commit: the batch is over")
 	}
 	digest := b.system.Digest
-	for w := range b.rows.all() {
+	writes := b.rows.all()
+	for _, w := range writes {
 		if !covered(w.key) {
 			continue
 		}
@@ -79,8 +81,8 @@ func (b *Batch) Commit() error {
 		}
 	}
 	b.system.Digest = digest
-	b.rows.set(systemKey, b.system.encode())
-	if err := b.gen.engine.apply(b.rows.all()); err != nil {
+	writes = append(writes, &write{key: systemKey, value: b.system.encode()})
+	if err := b.gen.engine.apply(slices.Values(writes)); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
 	b.store.mu.Lock()
@@ -141,19 +143,31 @@ func (b *Batch) hidden(t graph.Tenant) (*hidden, error) {
 	return h, err
 }
 
-// replace is a write that returns what was there, nil for nothing.
-func (b *Batch) replace(w *write) []byte {
-	before, err := b.rows.replace(w)
-	if err != nil {
-		panic(fmt.Sprintf("store: write of %s: %v", Describe(w.key), err))
-	}
+// replace writes a row and returns what was there, nil for nothing.
+func (b *Batch) replace(key, value []byte) (before []byte) {
+	before, w := b.before(key)
+	b.rows.change(w, b.rows.copy(value), false)
 	return before
+}
+
+// take removes a row and returns what was there, nil for nothing.
+func (b *Batch) take(key []byte) (before []byte) {
+	before, w := b.before(key)
+	b.rows.change(w, nil, true)
+	return before
+}
+
+func (b *Batch) before(key []byte) ([]byte, *write) {
+	before, w, err := b.rows.before(key)
+	if err != nil {
+		panic(fmt.Sprintf("store: write of %s: %v", Describe(key), err))
+	}
+	return before, w
 }
 
 // change adds to a counter. One that reaches 0 goes.
 func (b *Batch) change(key []byte, by int64) {
-	w := &write{key: key}
-	before := b.replace(w)
+	before, w := b.before(key)
 	var n uint64
 	var err error
 	if before != nil {
@@ -166,9 +180,9 @@ func (b *Batch) change(key []byte, by int64) {
 		panic(fmt.Sprintf("store: change of %s by %d: %v", Describe(key), by, err))
 	}
 	if n = uint64(int64(n) + by); n == 0 {
-		w.deleted = true
+		b.rows.change(w, nil, true)
 	} else {
-		w.value = encodeNumber(n)
+		b.rows.change(w, b.rows.copy(encodeNumber(n)), false)
 	}
 }
 
@@ -256,7 +270,7 @@ func readOutcome(rows reader, t graph.Tenant, id [16]byte) (body []byte, ok bool
 // PutOutcome stores an exactly-once row, in place of an older one of that id. expires is Unix nanoseconds.
 func (b *Batch) PutOutcome(t graph.Tenant, id [16]byte, expires int64, body []byte) {
 	key := outcomeKey(t, id)
-	before := b.replace(&write{key: key, value: encodeOutcome(expires, body)})
+	before := b.replace(key, encodeOutcome(expires, body))
 	if before == nil {
 		b.change(counterKey(t, countOutcomes, 0), 1)
 	} else {
@@ -297,7 +311,7 @@ func (b *Batch) ExpireOutcomes(now int64, limit int) (removed int, err error) {
 		p := parser{b: key[9:]}
 		t, id := graph.Tenant(p.be32()), [16]byte(p.rest())
 		b.rows.remove(key)
-		b.replace(&write{key: outcomeKey(t, id), deleted: true})
+		b.take(outcomeKey(t, id))
 		b.change(counterKey(t, countOutcomes, 0), -1)
 		removed++
 	}

@@ -41,7 +41,7 @@ type engine interface {
 	snapshot() (snapshot, error)
 	// live reads the present state for the one who applies; nothing is applied while it is open.
 	live() snapshot
-	// apply makes all writes visible at once. They come in the order of keys, each key once.
+	// apply makes all writes visible at once, each key once. Keys that lie near each other come together.
 	apply(writes iter.Seq[*write]) error
 	// durable reads one row as a crash now would leave it, apart from what is already on its way.
 	durable(key []byte) ([]byte, bool, error)
@@ -63,12 +63,15 @@ type frozen interface {
 type write struct {
 	key, value []byte
 	deleted    bool
+	// void: it changes nothing, because it was undone or only read.
+	void bool
 	// before is the value in the state under the batch, nil for none, when known says that it was read.
 	before []byte
 	known  bool
+	hash   uint64
 }
 
 // idle reports a write that changes nothing.
 func (w *write) idle() bool {
-	return w.known && w.deleted && w.before == nil
+	return w.void || w.known && w.deleted && w.before == nil
 }

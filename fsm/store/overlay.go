@@ -2,20 +2,244 @@ package store
 
 import (
 	"bytes"
-	"iter"
+	"hash/maphash"
+	"slices"
 
 	"github.com/tidwall/btree"
 )
 
 // overlay is the writes of a batch over the state under it. Reads see both. Everything since the last mark can be undone.
+// Keys and values that it is given are copied.
+//
+// Writes are found by hash: most rows of a batch are written once and never looked for in order. The order is made when a
+// cursor first wants it, and kept from then on.
 type overlay struct {
-	base   reader
-	writes *btree.BTreeG[*write]
-	// undo holds what each change since the mark replaced: before is nil when there was nothing.
+	base  reader
+	seed  maphash.Seed
+	slots []uint32 // hash to place in writes, from 1; 0 is free. A power of two, at most half of it used.
+	// writes are in the order in which their keys came up. Some only remember what the state under the batch has.
+	writes []*write
+	order  *btree.BTreeG[*write] // nil until a cursor wants it
+	// undo holds what each change since the mark replaced.
 	undo []undone
 	// changes counts them, so that an open cursor notices.
 	changes uint64
 	probe   write
+
+	slab  []write
+	chunk []byte
+	// remembered is how many reads of the state under the batch are kept.
+	remembered int
+}
+
+// undone is what a write was before a change.
+type undone struct {
+	w             *write
+	value         []byte
+	deleted, void bool
+}
+
+const (
+	firstSlots = 1 << 7
+	slabWrites = 1 << 6
+	chunkBytes = 16 << 10
+
+	// maxRemembered and maxRememberedBytes bound what is kept of reads: so many, each of at most so many bytes.
+	maxRemembered      = 1 << 14
+	maxRememberedBytes = 4 << 10
+)
+
+func newOverlay(base reader) *overlay {
+	return &overlay{
+		base: base, seed: maphash.MakeSeed(), slots: make([]uint32, firstSlots), chunk: make([]byte, 0, chunkBytes),
+	}
+}
+
+// find is the write of a key, nil when the key has not come up.
+func (o *overlay) find(key []byte) (w *write, hash uint64) {
+	hash = maphash.Bytes(o.seed, key)
+	mask := uint64(len(o.slots) - 1)
+	for at := hash & mask; o.slots[at] != 0; at = (at + 1) & mask {
+		if w := o.writes[o.slots[at]-1]; w.hash == hash && bytes.Equal(w.key, key) {
+			return w, hash
+		}
+	}
+	return nil, hash
+}
+
+// insert adds a write that find did not find. It is void: it changes nothing yet.
+func (o *overlay) insert(key []byte, hash uint64) *write {
+	if len(o.slab) == 0 {
+		o.slab = make([]write, slabWrites)
+	}
+	w := &o.slab[0]
+	o.slab = o.slab[1:]
+	*w = write{key: o.copy(key), hash: hash, void: true}
+	o.writes = append(o.writes, w)
+	if 2*len(o.writes) <= len(o.slots) {
+		o.place(len(o.writes))
+		return w
+	}
+	o.slots = make([]uint32, 2*len(o.slots))
+	for n := range o.writes {
+		o.place(n + 1)
+	}
+	return w
+}
+
+func (o *overlay) place(n int) {
+	mask := uint64(len(o.slots) - 1)
+	at := o.writes[n-1].hash & mask
+	for o.slots[at] != 0 {
+		at = (at + 1) & mask
+	}
+	o.slots[at] = uint32(n)
+}
+
+// copy keeps bytes as long as anybody needs them; the copy of none is not nil.
+func (o *overlay) copy(b []byte) []byte {
+	if len(b) > chunkBytes/4 {
+		return append(make([]byte, 0, len(b)), b...)
+	}
+	if len(o.chunk)+len(b) > cap(o.chunk) {
+		o.chunk = make([]byte, 0, chunkBytes)
+	}
+	start := len(o.chunk)
+	o.chunk = append(o.chunk, b...)
+	return o.chunk[start:len(o.chunk):len(o.chunk)]
+}
+
+func (o *overlay) get(key []byte) ([]byte, bool, error) {
+	w, hash := o.find(key)
+	if w != nil && !w.void {
+		return w.value, !w.deleted, nil
+	}
+	if w != nil && w.known {
+		return w.before, w.before != nil, nil
+	}
+	v, ok, err := o.base.get(key)
+	if err == nil && o.remembered < maxRemembered && len(v) <= maxRememberedBytes {
+		if w == nil {
+			w = o.insert(key, hash)
+		}
+		w.learn(v, ok)
+		o.remembered++
+	}
+	return v, ok, err
+}
+
+// learn notes what the state under the batch has.
+func (w *write) learn(value []byte, ok bool) {
+	w.known, w.before = true, nil
+	if ok {
+		if w.before = value; value == nil {
+			w.before = []byte{}
+		}
+	}
+}
+
+// before returns what a key has, and the write to change it with. What the state under the batch has is remembered with it.
+func (o *overlay) before(key []byte) (value []byte, w *write, err error) {
+	w, hash := o.find(key)
+	if w == nil {
+		w = o.insert(key, hash)
+	}
+	if !w.void {
+		return w.value, w, nil
+	}
+	if !w.known {
+		v, ok, err := o.base.get(key)
+		if err != nil {
+			return nil, w, err
+		}
+		w.learn(v, ok)
+	}
+	return w.before, w, nil
+}
+
+// change makes a write say what is to be, and notes what it said.
+func (o *overlay) change(w *write, value []byte, deleted bool) {
+	o.undo = append(o.undo, undone{w, w.value, w.deleted, w.void})
+	if w.void && o.order != nil {
+		o.order.Set(w)
+	}
+	w.value, w.deleted, w.void = value, deleted, false
+	o.changes++
+}
+
+func (o *overlay) write(key []byte) *write {
+	w, hash := o.find(key)
+	if w == nil {
+		w = o.insert(key, hash)
+	}
+	return w
+}
+
+func (o *overlay) set(key, value []byte) { o.change(o.write(key), o.copy(value), false) }
+func (o *overlay) remove(key []byte)     { o.change(o.write(key), nil, true) }
+
+func (o *overlay) mark() { o.undo = o.undo[:0] }
+
+func (o *overlay) revert() {
+	for _, u := range slices.Backward(o.undo) {
+		u.w.value, u.w.deleted, u.w.void = u.value, u.deleted, u.void
+	}
+	clear(o.undo)
+	o.undo = o.undo[:0]
+	o.changes++
+}
+
+// classes is how many classes of keys there are: the keyspaces, and the kinds of rows of tenants.
+const classes = spaceTenant + 16
+
+// class tells apart rows that lie in different parts of the store.
+func class(key []byte) int {
+	if key[0] == spaceTenant {
+		return spaceTenant + int(key[tenantPrefixBytes-1])%16
+	}
+	return int(key[0]) % spaceTenant
+}
+
+// all returns the writes that change something. Those of a class come together, in the order of keys: most classes are
+// written in order, so that sorting them is one look at each.
+func (o *overlay) all() []*write {
+	var ends [classes + 1]int
+	for _, w := range o.writes {
+		if !w.idle() {
+			ends[class(w.key)+1]++
+		}
+	}
+	for i := range classes {
+		ends[i+1] += ends[i]
+	}
+	starts := ends
+	out := make([]*write, ends[classes])
+	for _, w := range o.writes {
+		if !w.idle() {
+			c := class(w.key)
+			out[ends[c]] = w
+			ends[c]++
+		}
+	}
+	for c := range classes {
+		slices.SortFunc(out[starts[c]:starts[c+1]], func(a, b *write) int { return bytes.Compare(a.key, b.key) })
+	}
+	return out
+}
+
+// ordered is the writes in the order of keys.
+func (o *overlay) ordered() *btree.BTreeG[*write] {
+	if o.order != nil {
+		return o.order
+	}
+	less := func(a, b *write) bool { return bytes.Compare(a.key, b.key) < 0 }
+	o.order = btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
+	for _, w := range o.writes {
+		if !w.void {
+			o.order.Set(w)
+		}
+	}
+	return o.order
 }
 
 // pivot is a write to search with, valid until the next search.
@@ -24,231 +248,10 @@ func (o *overlay) pivot(key []byte) *write {
 	return &o.probe
 }
 
-type undone struct{ now, before *write }
-
-func newOverlay(base reader) *overlay {
-	less := func(a, b *write) bool { return bytes.Compare(a.key, b.key) < 0 }
-	return &overlay{base: base, writes: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
-}
-
-func (o *overlay) get(key []byte) ([]byte, bool, error) {
-	if w, ok := o.writes.Get(o.pivot(key)); ok {
-		return w.value, !w.deleted, nil
-	}
-	return o.base.get(key)
-}
-
-// replace makes a change after reading what was there. What the state under the batch had is remembered with it.
-func (o *overlay) replace(w *write) (value []byte, err error) {
-	if earlier, ok := o.writes.Get(o.pivot(w.key)); ok {
-		value = earlier.value
-	} else {
-		value, _, err = o.base.get(w.key)
-		w.before, w.known = value, true
-	}
-	if err == nil {
-		o.put(w)
-	}
-	return value, err
-}
-
-// put makes a change; key and value are the overlay's from then on.
-func (o *overlay) put(w *write) {
-	before, ok := o.writes.Set(w)
-	if ok {
-		w.before, w.known = before.before, before.known
-	} else {
-		before = nil
-	}
-	o.undo = append(o.undo, undone{w, before})
-	o.changes++
-}
-
-func (o *overlay) set(key, value []byte) { o.put(&write{key: key, value: value}) }
-func (o *overlay) remove(key []byte)     { o.put(&write{key: key, deleted: true}) }
-
-func (o *overlay) mark() { o.undo = o.undo[:0] }
-
-func (o *overlay) revert() {
-	for i := len(o.undo) - 1; i >= 0; i-- {
-		if u := o.undo[i]; u.before == nil {
-			o.writes.Delete(u.now)
-		} else {
-			o.writes.Set(u.before)
-		}
-	}
-	clear(o.undo)
-	o.undo = o.undo[:0]
-	o.changes++
-}
-
-// all yields the writes that change something, in the order of keys.
-func (o *overlay) all() iter.Seq[*write] {
-	return func(yield func(*write) bool) {
-		o.writes.Scan(func(w *write) bool { return w.idle() || yield(w) })
-	}
-}
-
 func (o *overlay) open(r keyRange, reverse bool) (cursor, error) {
 	base, err := o.base.open(r, reverse)
 	if err != nil {
 		return nil, err
 	}
-	return &mergedCursor{o: o, r: r, reverse: reverse, base: base, iter: o.writes.Iter()}, nil
-}
-
-// mergedCursor merges the writes with the rows under them; a write hides the row of its key. Changes made while it is
-// open are seen when they lie ahead of it.
-type mergedCursor struct {
-	o       *overlay
-	r       keyRange
-	reverse bool
-	base    cursor
-	onBase  bool // base stands on a row
-	iter    btree.IterG[*write]
-	over    *write // where iter stands, nil at its end
-	changes uint64 // of the overlay when iter was placed
-	current *write // the write under the cursor, nil for a row of base
-	at      []byte
-}
-
-func (c *mergedCursor) seek(key []byte) bool {
-	c.onBase = c.base.seek(key)
-	c.place(key)
-	return c.settle()
-}
-
-func (c *mergedCursor) first() bool {
-	c.onBase = c.base.first()
-	if c.reverse {
-		c.place(c.r.upper)
-	} else {
-		c.place(c.r.lower)
-	}
-	return c.settle()
-}
-
-func (c *mergedCursor) next() bool {
-	if c.changes != c.o.changes {
-		return c.again()
-	}
-	if c.current == nil || c.onBase && bytes.Equal(c.base.key(), c.current.key) {
-		c.onBase = c.base.next()
-	}
-	if c.current != nil {
-		c.step()
-	}
-	return c.settle()
-}
-
-// again finds the place after the current key once the overlay has changed.
-func (c *mergedCursor) again() bool {
-	if c.reverse {
-		return c.seek(append([]byte(nil), c.at...))
-	}
-	return c.seek(extend(c.at, 0))
-}
-
-// place puts iter at key: forwards on the first write at or after it, in reverse on the last before it.
-func (c *mergedCursor) place(key []byte) {
-	c.changes = c.o.changes
-	c.iter.Release()
-	c.iter.Init(c.o.writes, false)
-	pivot := c.o.pivot(key)
-	var ok bool
-	switch {
-	case !c.reverse:
-		if bytes.Compare(key, c.r.lower) < 0 {
-			pivot.key = c.r.lower
-		}
-		ok = c.iter.Seek(pivot)
-	default:
-		if key == nil || c.r.upper != nil && bytes.Compare(key, c.r.upper) > 0 {
-			pivot.key = c.r.upper
-		}
-		if pivot.key != nil && c.iter.Seek(pivot) {
-			ok = c.iter.Prev()
-		} else {
-			ok = c.iter.Last()
-		}
-	}
-	c.hold(ok)
-}
-
-func (c *mergedCursor) step() {
-	if c.reverse {
-		c.hold(c.iter.Prev())
-	} else {
-		c.hold(c.iter.Next())
-	}
-}
-
-// hold keeps what iter stands on if it is in the range.
-func (c *mergedCursor) hold(ok bool) {
-	c.over = nil
-	if !ok {
-		return
-	}
-	w := c.iter.Item()
-	if bytes.Compare(w.key, c.r.lower) < 0 || c.r.upper != nil && bytes.Compare(w.key, c.r.upper) >= 0 {
-		return
-	}
-	c.over = w
-}
-
-// settle picks the nearer of the two, passing over what is deleted.
-func (c *mergedCursor) settle() bool {
-	for {
-		order := c.compare()
-		switch {
-		case c.over == nil && !c.onBase:
-			if c.base.err() == nil {
-				c.at = c.at[:0]
-			}
-			return false
-		case order < 0:
-			c.current = nil
-			c.at = append(c.at[:0], c.base.key()...)
-			return true
-		case !c.over.deleted:
-			c.current = c.over
-			c.at = append(c.at[:0], c.over.key...)
-			return true
-		}
-		if order == 0 {
-			c.onBase = c.base.next()
-		}
-		c.step()
-	}
-}
-
-// compare tells which comes first in the direction of the cursor: below 0 the row of base, above 0 the write, 0 for one
-// key in both.
-func (c *mergedCursor) compare() int {
-	switch {
-	case c.over == nil:
-		return -1
-	case !c.onBase:
-		return 1
-	}
-	order := bytes.Compare(c.base.key(), c.over.key)
-	if c.reverse {
-		return -order
-	}
-	return order
-}
-
-func (c *mergedCursor) key() []byte { return c.at }
-
-func (c *mergedCursor) value() ([]byte, error) {
-	if c.current != nil {
-		return c.current.value, nil
-	}
-	return c.base.value()
-}
-
-func (c *mergedCursor) err() error { return c.base.err() }
-func (c *mergedCursor) close() {
-	c.iter.Release()
-	c.base.close()
+	return &mergedCursor{o: o, r: r, reverse: reverse, base: base, iter: o.ordered().Iter()}, nil
 }

@@ -105,7 +105,7 @@ func (x *Tx) ReplaceNode(old graph.NodeRecord, modified graph.Revision, node *pb
 	rec := old
 	rec.Modified, rec.Wire = modified, wireOfNode(node)
 	key := positionKey(x.tenant, kindNode, old.Position)
-	if x.batch.replace(&write{key: key, value: encodeNode(rec, node.Type)}) == nil {
+	if x.batch.replace(key, encodeNode(rec, node.Type)) == nil {
 		panic("store: replacement of what is not there: " + Describe(key))
 	}
 	next := indexKeys(x.tenant, rec, node)
@@ -138,13 +138,13 @@ func (x *Tx) RemoveNode(rec graph.NodeRecord) {
 	}
 	x.countNode(rec, typ, -1)
 	if typ == pb.NodeType_NODE_TYPE_RESPONSE {
-		x.batch.replace(&write{key: positionKey(x.tenant, kindInvocations, rec.Position), deleted: true})
+		x.batch.take(positionKey(x.tenant, kindInvocations, rec.Position))
 	}
 }
 
 // removeRow removes a row that must be there: counters would be wrong for ever after.
 func (x *Tx) removeRow(key []byte) {
-	if x.batch.replace(&write{key: key, deleted: true}) == nil {
+	if x.batch.take(key) == nil {
 		panic("store: removal of what is not there: " + Describe(key))
 	}
 }
@@ -193,14 +193,14 @@ func (x *Tx) countEdge(rec graph.EdgeRecord, by int64) {
 // PutSession stores the changing part of a session and keeps the counter of active ones.
 func (x *Tx) PutSession(rec graph.SessionRecord) {
 	key := positionKey(x.tenant, kindState, rec.Position)
-	before := x.batch.replace(&write{key: key, value: encodeState(rec)})
+	before := x.batch.replace(key, encodeState(rec))
 	x.countActive(key, before, rec.State == graph.SessionActive)
 }
 
 // RemoveSession removes the changing part of a session.
 func (x *Tx) RemoveSession(pos graph.Position) {
 	key := positionKey(x.tenant, kindState, pos)
-	before := x.batch.replace(&write{key: key, deleted: true})
+	before := x.batch.take(key)
 	x.countActive(key, before, false)
 }
 
