@@ -31,7 +31,7 @@ FUZZARGS :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build run test test-unit test-integration test-e2e cover check fuzz bench gen clean \
+.PHONY: help build run test test-unit test-integration test-e2e cover check fuzz bench datasets gen clean \
 	check-format check-vet check-lint check-gen check-modules check-wasm check-tools
 
 help: ## list the targets
@@ -116,6 +116,11 @@ fuzz: ## run each fuzz target for FUZZTIME; a finding is left in testdata/fuzz o
 
 bench: ## run the benchmarks, briefly
 	$(GO) test -run '^$$' -bench . -benchtime 200ms -benchmem $(UNIT_PACKAGES)
+
+datasets: ## import the published data sets (MEMORY_GRAPH_DATA) and print what was read, beside what their READMEs count
+	@mkdir -p $(BIN)
+	@$(GO) test -count=1 -run '^TestDataSets$$' ./rpc/importer -table $(BIN)/datasets.txt >$(BIN)/datasets.log || { cat $(BIN)/datasets.log; exit 1; }
+	@cat $(BIN)/datasets.txt
 
 gen: ## regenerate the Go code of proto/ and the descriptor set of the published contract
 	find proto -name '*.pb.go' -delete

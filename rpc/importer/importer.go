@@ -44,6 +44,8 @@ type Options struct {
 	Problem func(Problem)
 	// Session, when set, is called with the id of each session that was read, in order.
 	Session func(id string)
+	// Item, when set, is called for each item that a format reads, with the name of the file.
+	Item func(source string, f Format)
 	// Progress, when set, is called with the bytes that were read since the last call, as they are on disk.
 	Progress func(bytes int)
 }
@@ -116,6 +118,9 @@ func (r *importRun) source(ctx context.Context, s Source) error {
 		r.options.problem(Problem{Source: s.Name, Where: where, Reason: fmt.Sprintf(format, args...)})
 	}
 	read := &reader{source: s, format: r.options.Format, problem: problems, progress: r.options.Progress}
+	if r.options.Item != nil {
+		read.reads = func(f Format) { r.options.Item(s.Name, f) }
+	}
 	return read.each(ctx, r.graph)
 }
 

@@ -222,8 +222,13 @@ func (e edgeSpec) id() string {
 	return derive(sharedMapping, "edge", e.kind.String(), e.from.id, e.to.id)
 }
 
+// connect adds an edge, unless it breaks a rule: that is reported.
 func (s *scribe) connect(into *Graph, spec edgeSpec) *pb.Edge {
 	e := &pb.Edge{Id: spec.id(), FromNodeId: spec.from.id, ToNodeId: spec.to.id, Type: spec.kind, Properties: spec.properties}
+	if err := graph.CheckImportEdge("", e); err != nil {
+		s.problem(s.where, "%v", err)
+		return e
+	}
 	into.Edges = append(into.Edges, e)
 	return e
 }

@@ -22,6 +22,8 @@ type reader struct {
 	format   Format
 	problem  func(where, format string, args ...any)
 	progress func(int)
+	// reads, when set, is told the format of each item.
+	reads func(Format)
 	// limit is how many bytes may be held in memory at a time; 0 means MaxConversationBytes.
 	limit int
 
@@ -276,6 +278,9 @@ func (r *reader) flush() error {
 }
 
 func (r *reader) read(row formatRow, it *item) error {
+	if r.reads != nil {
+		r.reads(row.name)
+	}
 	r.out.begin(row, it)
 	if err := row.format.read(it, r.out); err != nil {
 		return err
