@@ -26,6 +26,7 @@ const (
 // serve runs a server until ctx is done, which is a clean end, or until it fails.
 func (p *program) serve(ctx context.Context, cfg serverConfig) error {
 	restrictFiles()
+	restrictMemory()
 	return supervise(ctx, func(ctx context.Context, failed *failure) error { return p.runServer(ctx, cfg, failed) })
 }
 
