@@ -148,7 +148,7 @@ func (r benchReport) text() string {
 	}
 	if r.ServerRSS > 0 {
 		cpu = fmt.Sprintf("server %.2f cores, %.1f µs each; client %.2f cores", r.ServerCores, r.ServerCPU, r.ClientCores)
-		memory = fmt.Sprintf("server %d MiB, most %d MiB", r.ServerRSS>>20, r.ServerPeak>>20)
+		memory = fmt.Sprintf("server %d MiB at most, %d MiB more than at the start", r.ServerRSS>>20, r.ServerGrowth>>20)
 	}
 	if r.Above != nil {
 		above = latency(*r.Above)

@@ -26,6 +26,9 @@ type receiver interface {
 	end(err error)
 }
 
+// A beginner is a receiver that wants to hear that the server has begun to answer.
+type beginner interface{ begun() }
+
 // A conn is one connection. Calls may be begun by any goroutine.
 type conn struct {
 	net       net.Conn

@@ -25,6 +25,8 @@ const (
 	flagPadded     = 0x8
 	flagPriority   = 0x20
 
+	errorCancel = 0x8
+
 	settingMaxStreams    = 0x3
 	settingInitialWindow = 0x4
 

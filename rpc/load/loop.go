@@ -18,6 +18,12 @@ type script interface {
 	operations() int64
 }
 
+// A counted script tells what it has done while a call goes on: streams are long. Anybody may ask.
+type counted interface {
+	script
+	count() int64
+}
+
 // A finite script ends by itself.
 type finite interface {
 	script
@@ -46,7 +52,7 @@ type loop struct {
 type client struct {
 	loop   *loop
 	conn   *conn
-	tally  *tally // shared by the clients of the connection, whose goroutine alone writes it
+	tally  *tally
 	script script
 	buffer []byte
 	meant  time.Time
@@ -63,16 +69,14 @@ func (c *client) end(err error) {
 	switch {
 	case errors.As(err, &call) && call.Code == codeExhausted:
 		if measured {
-			c.tally.refused++
+			c.tally.refuse()
 		}
 		time.AfterFunc(pause, func() { c.again(true) })
 		return
 	case err != nil:
 		c.loop.fail(err)
 	case measured:
-		c.tally.calls++
-		c.tally.operations += c.script.operations()
-		c.tally.took(now.Sub(c.meant))
+		c.tally.call(now.Sub(c.meant), c.script.operations())
 	}
 	c.again(false)
 }

@@ -19,8 +19,8 @@ type Meter interface {
 type Usage struct {
 	// CPU is processor time of all its threads.
 	CPU time.Duration
-	// RSS is the memory that it has in use now, PeakRSS the most so far, bytes; 0 when unknown.
-	RSS, PeakRSS int64
+	// RSS is the memory that it has in use now, bytes; 0 when unknown.
+	RSS int64
 }
 
 // Process is the meter of a process of this machine, by its id. It knows Linux alone.
@@ -49,7 +49,7 @@ func (p Process) Usage() (Usage, error) {
 	}
 	return Usage{
 		CPU: time.Duration(user+system) * (time.Second / ticksPerSecond),
-		RSS: kilobytes(status, "VmRSS:"), PeakRSS: kilobytes(status, "VmHWM:"),
+		RSS: kilobytes(status, "VmRSS:"),
 	}, nil
 }
 
@@ -65,4 +65,63 @@ func kilobytes(status []byte, name string) int64 {
 		return 0
 	}
 	return n << 10
+}
+
+// A watch measures the processes of server and client while something is measured.
+type watch struct {
+	server, client Meter
+	began          time.Time
+	before         [2]Usage
+	most           int64
+	over, done     chan struct{}
+}
+
+// lookEvery is how often memory is looked at.
+const lookEvery = 100 * time.Millisecond
+
+// watch begins to watch.
+func (b *bench) watch() *watch {
+	w := &watch{server: b.Server, client: Process(os.Getpid()), began: time.Now(), over: make(chan struct{}), done: make(chan struct{})}
+	w.before = [2]Usage{usage(w.server), usage(w.client)}
+	w.most = w.before[0].RSS
+	go w.look()
+	return w
+}
+
+func (w *watch) look() {
+	defer close(w.done)
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			w.most = max(w.most, usage(w.server).RSS)
+		case <-w.over:
+			return
+		}
+	}
+}
+
+// stop ends it and tells what it saw.
+func (w *watch) stop(r *Result) {
+	server, client := usage(w.server), usage(w.client)
+	r.Seconds = time.Since(w.began).Seconds()
+	close(w.over)
+	<-w.done
+	r.ServerCores = (server.CPU - w.before[0].CPU).Seconds() / r.Seconds
+	r.ClientCores = (client.CPU - w.before[1].CPU).Seconds() / r.Seconds
+	r.ServerRSS = max(w.most, server.RSS)
+	r.ServerGrowth = r.ServerRSS - w.before[0].RSS
+}
+
+// usage is what a meter knows; nothing when it knows nothing.
+func usage(m Meter) Usage {
+	if m == nil {
+		return Usage{}
+	}
+	u, err := m.Usage()
+	if err != nil {
+		return Usage{}
+	}
+	return u
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -78,9 +77,19 @@ type Result struct {
 	// What the server's process used while it was measured; 0 when unknown. Cores is how many processors it kept busy.
 	ServerCores float64 `json:"server_cpu_cores,omitempty"`
 	ServerCPU   float64 `json:"server_cpu_us_per_operation,omitempty"`
-	ServerRSS   int64   `json:"server_rss_bytes,omitempty"`
-	ServerPeak  int64   `json:"server_peak_rss_bytes,omitempty"`
-	ClientCores float64 `json:"client_cpu_cores,omitempty"`
+	// ServerRSS is the most memory that was seen in use while it was measured, ServerGrowth how much more that is than at its
+	// beginning, bytes.
+	ServerRSS    int64   `json:"server_rss_bytes,omitempty"`
+	ServerGrowth int64   `json:"server_rss_growth_bytes"`
+	ClientCores  float64 `json:"client_cpu_cores,omitempty"`
+}
+
+// settle works out what follows from the rest.
+func (r *Result) settle() {
+	r.PerSecond = float64(r.Operations) / r.Seconds
+	if r.Operations > 0 {
+		r.ServerCPU = r.ServerCores * r.Seconds * 1e6 / float64(r.Operations)
+	}
 }
 
 // A Workload is a kind of load.
@@ -88,7 +97,10 @@ type Workload struct {
 	Name, Short string
 	clients     int
 	batch       int
-	run         func(*bench, context.Context) error
+	rate        float64
+	// apart: each client has a connection to itself.
+	apart bool
+	run   func(*bench, context.Context) error
 }
 
 // Workloads are all of them.
@@ -101,6 +113,11 @@ func Workloads() []Workload {
 		{Name: "mixed", Short: "70 % GetNode, 5 % GetEdges, 5 % Query (20 of a session), 20 % AddPrompt", clients: 1000, run: (*bench).mixed},
 		{Name: "query", Short: "first page (100) of a session's prompts", clients: 16, run: (*bench).query},
 		{Name: "query-all", Short: "first page (100) of all prompts", clients: 16, run: (*bench).queryAll},
+		{Name: "stream", Short: "StreamQuery of all prompts", clients: 1, run: (*bench).stream},
+		{Name: "events", Short: "AddPrompt (with --batch: BatchCreateNodes) while one subscriber hears all events", clients: 64, run: (*bench).events},
+		{Name: "feed", Short: "StreamEvents from the beginning", clients: 1, run: (*bench).feed},
+		{Name: "import", Short: "GraphTransferService.Import of prompts with their edges", clients: 2, batch: 333, run: (*bench).imports},
+		{Name: "connections", Short: "90 % GetNode, 10 % AddPrompt; as many connections as clients", clients: 10_000, rate: 1000, apart: true, run: (*bench).crowd},
 		{Name: "sessions", Short: "first page (100) of ListSessions", clients: 16, run: (*bench).listSessions},
 	}
 }
@@ -123,6 +140,10 @@ func (o *Options) fill() (Workload, error) {
 	w, err := Find(o.Workload)
 	problems := []error{err}
 	o.Clients = cmp.Or(o.Clients, w.clients)
+	if w.apart {
+		o.Connections = cmp.Or(o.Connections, o.Clients)
+	}
+	o.Rate = cmp.Or(o.Rate, w.rate)
 	o.Connections = cmp.Or(o.Connections, (o.Clients+callsPerConnection-1)/callsPerConnection)
 	o.Batch = cmp.Or(o.Batch, w.batch)
 	o.Size = cmp.Or(o.Size, DefaultSize)
@@ -253,6 +274,24 @@ func btoi(b bool) int {
 
 // measure runs scripts for the warm-up and the duration and fills in the result.
 func (b *bench) measure(ctx context.Context, scripts []script) error {
+	return b.measureWith(ctx, scripts, counterOf(scripts), func(*loop) {})
+}
+
+// counterOf is how much scripts have done so far that say so; nil when they do not.
+func counterOf(scripts []script) func() int64 {
+	if _, ok := scripts[0].(counted); !ok {
+		return nil
+	}
+	return func() (sum int64) {
+		for _, s := range scripts {
+			sum += s.(counted).count()
+		}
+		return sum
+	}
+}
+
+// measureWith measures; operations are what count says, if it is there, else what the scripts say of each call.
+func (b *bench) measureWith(ctx context.Context, scripts []script, count func() int64, begin func(*loop)) error {
 	l := &loop{from: time.Now().Add(b.WarmUp)}
 	l.to = l.from.Add(b.Duration)
 	if b.Rate > 0 {
@@ -262,66 +301,36 @@ func (b *bench) measure(ctx context.Context, scripts []script) error {
 	if err != nil {
 		return err
 	}
+	begin(l)
 	l.start(clients)
-	used := make(chan struct{})
-	go func() {
-		defer close(used)
-		b.watch(ctx, l)
-	}()
 	if l.pace != nil {
-		l.pace.drive(l)
+		go l.pace.drive(l)
 	}
-	err = l.wait(ctx, b.target.conns)
-	<-used
-	if err != nil {
+	await(ctx, l.from)
+	w := b.watch()
+	var counted int64
+	if count != nil {
+		counted = -count()
+	}
+	await(ctx, l.to)
+	if count != nil {
+		counted += count()
+	}
+	w.stop(&b.result)
+	if err := l.wait(ctx, b.target.conns); err != nil {
 		return err
 	}
-	b.tell(tallies)
-	return nil
-}
-
-// tell puts what was counted into the result.
-func (b *bench) tell(tallies []*tally) {
 	sum := newTally()
 	for _, t := range tallies {
 		sum.add(t)
 	}
 	r := &b.result
-	r.Seconds = b.Duration.Seconds()
 	r.Calls, r.Operations, r.Refused, r.Latency = sum.calls, sum.operations, sum.refused, sum.percentiles()
-	r.PerSecond = float64(r.Operations) / r.Seconds
-	if r.Operations > 0 {
-		r.ServerCPU = r.ServerCores * r.Seconds * 1e6 / float64(r.Operations)
+	if count != nil {
+		r.Operations = counted
 	}
-}
-
-// watch measures the processes from the beginning to the end of what is measured.
-func (b *bench) watch(ctx context.Context, l *loop) {
-	meters := []Meter{b.Server, Process(os.Getpid())}
-	before := make([]Usage, len(meters))
-	await(ctx, l.from)
-	for i, m := range meters {
-		before[i] = usage(m)
-	}
-	await(ctx, l.to)
-	cores := func(i int, now Usage) float64 {
-		return (now.CPU - before[i].CPU).Seconds() / b.Duration.Seconds()
-	}
-	server := usage(meters[0])
-	b.result.ServerCores, b.result.ServerRSS, b.result.ServerPeak = cores(0, server), server.RSS, server.PeakRSS
-	b.result.ClientCores = cores(1, usage(meters[1]))
-}
-
-// usage is what a meter knows; nothing when it knows nothing.
-func usage(m Meter) Usage {
-	if m == nil {
-		return Usage{}
-	}
-	u, err := m.Usage()
-	if err != nil {
-		return Usage{}
-	}
-	return u
+	r.settle()
+	return nil
 }
 
 // await waits for a moment.

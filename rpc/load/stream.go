@@ -50,6 +50,9 @@ func (e *CallError) Error() string {
 // errEnded is returned to who writes on when the server has answered already; the receiver hears what.
 var errEnded = errors.New("the server ended the call before its request was complete")
 
+// errEnough is what a receiver returns that has what it wanted: the call is cancelled and ends well.
+var errEnough = errors.New("enough")
+
 // codeExhausted is RESOURCE_EXHAUSTED: the server had no room and says so.
 const codeExhausted = 8
 
@@ -236,7 +239,11 @@ func (c *conn) data(h frameHeader, p []byte) error {
 	if !ok {
 		return fmt.Errorf("data with wrong padding")
 	}
-	if err := s.take(p); err != nil {
+	switch err := s.take(p); {
+	case errors.Is(err, errEnough):
+		c.cancel(h.stream)
+		return nil
+	case err != nil:
 		return fmt.Errorf("%s: %w", s.method, err)
 	}
 	if h.flags&flagEndStream != 0 {
@@ -298,8 +305,13 @@ func (c *conn) headers(h frameHeader) error {
 	if err := c.decode.Close(); err != nil {
 		return fmt.Errorf("headers: %w", err)
 	}
+	s := c.find(c.blockOf.stream)
 	if c.blockOf.flags&flagEndStream != 0 {
-		c.finish(c.blockOf.stream, c.status(c.find(c.blockOf.stream)))
+		c.finish(c.blockOf.stream, c.status(s))
+	} else if s != nil {
+		if r, ok := s.to.(beginner); ok {
+			r.begun()
+		}
 	}
 	return nil
 }
@@ -318,6 +330,15 @@ func (c *conn) status(s *stream) error {
 		text = c.fields.grpcMessage
 	}
 	return &CallError{Method: string(s.method), Code: code, Message: text}
+}
+
+// cancel ends a call from this side.
+func (c *conn) cancel(id uint32) {
+	c.control(func(b []byte) []byte {
+		b = appendFrameHeader(b, frameHeader{length: 4, kind: frameReset, stream: id})
+		return binary.BigEndian.AppendUint32(b, errorCancel)
+	})
+	c.finish(id, nil)
 }
 
 func (c *conn) finish(id uint32, err error) {

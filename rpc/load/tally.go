@@ -1,6 +1,7 @@
 package load
 
 import (
+	"sync"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -13,8 +14,9 @@ const (
 	latencyDigits   = 3
 )
 
-// A tally counts what was measured. It has one writer.
+// A tally counts what was measured. Some connections share one, for each is large.
 type tally struct {
+	mu      sync.Mutex // guards all
 	latency *hdrhistogram.Histogram
 	// calls that were answered, what they did (a batch does many things), and the bytes of the answers.
 	calls, operations, refused int64
@@ -24,12 +26,29 @@ func newTally() *tally {
 	return &tally{latency: hdrhistogram.New(shortestLatency, longestLatency, latencyDigits)}
 }
 
-// took records a latency. What is out of range is recorded as the range's end.
-func (t *tally) took(d time.Duration) {
+// call counts an answered call.
+func (t *tally) call(took time.Duration, operations int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.calls++
+	t.operations += operations
+	t.tookLocked(took)
+}
+
+// refuse counts a call that found no room.
+func (t *tally) refuse() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.refused++
+}
+
+// tookLocked records a latency. What is out of range is recorded as the range's end.
+func (t *tally) tookLocked(d time.Duration) {
 	us := min(max(d.Microseconds(), shortestLatency), longestLatency)
 	_ = t.latency.RecordValue(us) // in range
 }
 
+// add takes in another tally. Nobody may write to either any more.
 func (t *tally) add(o *tally) {
 	t.latency.Merge(o.latency)
 	t.calls += o.calls

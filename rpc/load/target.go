@@ -12,6 +12,8 @@ const (
 	readBuffer      = 64 << 10
 	smallReadBuffer = 4 << 10
 	fewConnections  = 64
+
+	mostTallies = 16
 )
 
 // A target is the server under load, and the connections to it.
@@ -44,14 +46,14 @@ func (t *target) close() { closeAll(t.conns) }
 
 // clients spread scripts over the connections.
 func (t *target) clients(l *loop, scripts []script) ([]*client, []*tally, error) {
-	tallies := make([]*tally, min(len(t.conns), len(scripts)))
+	tallies := make([]*tally, min(len(t.conns), len(scripts), mostTallies))
 	for i := range tallies {
 		tallies[i] = newTally()
 	}
 	clients := make([]*client, len(scripts))
 	for i, s := range scripts {
 		n := i % len(t.conns)
-		clients[i] = &client{loop: l, conn: t.conns[n], tally: tallies[n], script: s}
+		clients[i] = &client{loop: l, conn: t.conns[n], tally: tallies[n%len(tallies)], script: s}
 	}
 	most := (len(scripts) + len(t.conns) - 1) / len(t.conns)
 	if limit := t.conns[0].maxStreams; uint32(most) > limit {

@@ -74,3 +74,13 @@ func (b *bench) mixed(ctx context.Context) error {
 		}}
 	})
 }
+
+// crowd is many connections with a call now and then.
+func (b *bench) crowd(ctx context.Context) error {
+	return b.reading(ctx, func() script {
+		return &mixer{random: b.random(), parts: []portion{
+			{90, &getter{random: b.random(), from: b.preloaded}},
+			{10, b.newWriter()},
+		}}
+	})
+}
