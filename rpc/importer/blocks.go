@@ -1,6 +1,8 @@
 package importer
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -37,6 +39,20 @@ type resultBlock struct {
 
 // text are the texts, joined by line breaks.
 func (b *blocks) text() string { return strings.Join(b.texts, "\n") }
+
+func (b *blocks) addText(text string, ok bool) bool {
+	if ok {
+		b.texts = append(b.texts, text)
+	}
+	return ok
+}
+
+func (b *blocks) addThought(text string, ok bool) bool {
+	if ok {
+		b.thoughts = append(b.thoughts, text)
+	}
+	return ok
+}
 
 // says is false for content that holds nothing but tool results.
 func (b *blocks) says() bool {
@@ -154,4 +170,14 @@ func (o *openCalls) settle(s *session, where string, results []resultBlock, time
 		}
 		s.result(call, resultSpec{where: where, text: r.text, failed: r.failed, time: time, metadata: r.metadata})
 	}
+}
+
+// sum is a digest of a piece of a file, for keys.
+func sum(raw ...[]byte) string {
+	h := sha256.New()
+	for _, r := range raw {
+		h.Write(r)
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }

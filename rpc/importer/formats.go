@@ -5,10 +5,21 @@ const (
 	// FormatSWEAgent is a SWE-agent trajectory: OpenAI chat messages under history, whose text variants carry tool
 	// calls in action and tool results in the user message that follows.
 	FormatSWEAgent Format = "swe-agent"
+	// FormatOASST is a tree of OpenAssistant messages.
+	FormatOASST Format = "oasst"
+	// FormatToolBench is a search tree of ToolBench.
+	FormatToolBench Format = "toolbench"
+	// FormatInterCode is results of InterCode: tasks with actions and observations.
+	FormatInterCode Format = "intercode"
+	// FormatTaskmaster is dialogs of Taskmaster-4, with calls in annotations.
+	FormatTaskmaster Format = "taskmaster"
 	// FormatShareGPT is ShareGPT: messages of {from, value}.
 	FormatShareGPT Format = "sharegpt"
 	// FormatKdConv is KdConv: messages without roles, whose speakers take turns.
 	FormatKdConv Format = "kdconv"
+	// FormatAnthropic is messages of the Anthropic API: requests with their system text beside the messages, logs of
+	// {request, response}, and lists of messages made of blocks (text, tool_use, tool_result, thinking, …).
+	FormatAnthropic Format = "anthropic"
 	// FormatOpenAI is OpenAI chat messages: a list of {role, content, tool_calls, …}, bare or under the key messages,
 	// conversations, traj or history, alone, in an array, or one a line.
 	FormatOpenAI Format = "openai"
@@ -22,8 +33,13 @@ const (
 func formatTable() []formatRow {
 	return []formatRow{
 		{FormatSWEAgent, sweAgent{}, unitValue, "1"},
+		{FormatOASST, oasst{}, unitValue, "oasst/1"},
+		{FormatToolBench, toolBench{}, unitValue, "toolbench/1"},
+		{FormatInterCode, interCode{}, unitValue, "intercode/1"},
+		{FormatTaskmaster, taskmaster{}, unitValue, "taskmaster/1"},
 		{FormatShareGPT, shareGPT{}, unitValue, "sharegpt/1"},
 		{FormatKdConv, kdConv{}, unitValue, "1"},
+		{FormatAnthropic, anthropic{}, unitValue, "anthropic/1"},
 		{FormatOpenAI, openAI{}, unitValue, "1"},
 	}
 }
