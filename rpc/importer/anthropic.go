@@ -83,7 +83,7 @@ func readAnthropicBlock(b *blocks, f fields) bool {
 	case kind == "tool_use" || kind == "server_tool_use":
 		b.calls = append(b.calls, callBlock{id: f.firstText("id"), name: f.firstText("name"), parameters: f.value("input")})
 	case strings.HasSuffix(kind, "tool_result"):
-		r := resultBlock{id: f.firstText("tool_use_id"), failed: string(f["is_error"]) == "true", digest: sum(f["content"])}
+		r := resultBlock{id: f.firstText("tool_use_id"), failed: string(f["is_error"]) == "true"}
 		r.text, r.metadata = anthropicResult(f["content"])
 		b.results = append(b.results, r)
 	default:

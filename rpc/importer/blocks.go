@@ -26,15 +26,17 @@ type blocks struct {
 }
 
 // A callBlock is a tool call in a message.
-type callBlock struct{ id, name, parameters string }
+type callBlock struct {
+	id, name, parameters string
+	// result tells calls apart by what comes of them, in ids; empty is nothing.
+	result string
+}
 
 // A resultBlock is the result of a tool call in a message.
 type resultBlock struct {
 	id, name, text string
 	failed         bool
 	metadata       []pair
-	// digest tells results apart in ids of calls; empty is none.
-	digest string
 }
 
 // text are the texts, joined by line breaks.
@@ -133,7 +135,7 @@ func (o *openCalls) tellCalls(s *session, of *responseRef, calls []callBlock, sp
 		one.where = fmt.Sprintf("%s, tool call %d", spec.where, i+1)
 		one.callID, one.name, one.parameters = c.id, c.name, c.parameters
 		if spec.key != nil {
-			one.key = append(slices.Clone(spec.key), strconv.Itoa(i))
+			one.key = append(slices.Clone(spec.key), strconv.Itoa(i), c.result)
 		}
 		if told := s.call(of, one); told.ok {
 			t.calls = append(t.calls, told)

@@ -2,12 +2,16 @@ package importer
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 )
 
 // jsonLines decodes the lines of a file.
@@ -51,4 +55,80 @@ func TestAnthropicTextsAreByteIdentical(t *testing.T) {
 		want = append(want, texts{System: []string{line.System}, Prompts: []string{line.Messages[0].Content}, Responses: []string{line.Messages[1].Content}})
 	}
 	sameTexts(t, path, want)
+}
+
+// TestClaudeCodeTextsAreByteIdentical compares what the undamaged lines say; messages of which every line has another id
+// are one response a line.
+func TestClaudeCodeTextsAreByteIdentical(t *testing.T) {
+	type block struct {
+		Type, Text string
+		Input      json.RawMessage
+		Content    string
+	}
+	for _, name := range []string{"representative_messages.jsonl", "session_b.jsonl", "todowrite_examples.jsonl"} {
+		path := filepath.Join(dataDir(t, "claude-code-log"), name)
+		var want texts
+		for _, line := range jsonLines[struct {
+			Type    string
+			Message struct{ Content json.RawMessage }
+		}](t, path) {
+			var whole string
+			if json.Unmarshal(line.Message.Content, &whole) == nil {
+				want.Prompts = append(want.Prompts, whole)
+				continue
+			}
+			var parts []block
+			if line.Type != "summary" && json.Unmarshal(line.Message.Content, &parts) != nil {
+				t.Fatalf("%s: %s", path, line.Message.Content)
+			}
+			for _, p := range parts {
+				switch {
+				case p.Type == "text" && line.Type == "user":
+					want.Prompts = append(want.Prompts, p.Text)
+				case p.Type == "text":
+					want.Responses = append(want.Responses, p.Text)
+				case p.Type == "tool_use":
+					want.Responses = append(want.Responses, "")
+					want.Parameters = append(want.Parameters, string(p.Input))
+				case p.Type == "tool_result":
+					want.Results = append(want.Results, p.Content)
+				}
+			}
+		}
+		sameTexts(t, path, []texts{want})
+	}
+}
+
+// TestClaudeCodeLogsThatGrow reads a log before and after more was written to it. What was said before keeps its ids, and
+// no id stands for two different records, which the server would refuse.
+func TestClaudeCodeLogsThatGrow(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("testdata", "shapes", "claude.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := make(map[string]*pb.Node)
+	for cut := range bytes.Count(raw, []byte("\n")) {
+		lines := bytes.SplitAfter(raw, []byte("\n"))[:cut+1]
+		r := &reader{source: textSource("log.jsonl", string(bytes.Join(lines, nil))), problem: func(string, string, ...any) {}}
+		err := r.each(t.Context(), func(g Graph) error {
+			if !g.Keyed {
+				return nil
+			}
+			for _, n := range g.Nodes {
+				if before := known[n.Id]; before != nil {
+					if diff := cmp.Diff(before, n, protocmp.Transform()); diff != "" {
+						t.Errorf("with %d lines, %s is another record (-before +now):\n%s", cut+1, n.Id, diff)
+					}
+				}
+				known[n.Id] = n
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(known) == 0 {
+		t.Error("no session is known by its id")
+	}
 }
