@@ -220,7 +220,11 @@ func (f *follower) retained(snap *store.Snapshot) error {
 func (f *follower) follow(ctx context.Context) error {
 	for !f.over {
 		changed := f.server.machine.Changed()
-		chunk, more, err := f.chunk()
+		var chunk []*pb.Event
+		more, err := false, error(nil)
+		if !f.quiet() {
+			chunk, more, err = f.chunk()
+		}
 		if err != nil {
 			return err
 		}
@@ -242,6 +246,22 @@ func (f *follower) follow(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// quiet moves the follower past events that are all none of its business, if it is so; most commits are, to most followers.
+func (f *follower) quiet() bool {
+	upTo, quiet := f.server.machine.Store().Quiet(f.after, func(m store.Mark) bool {
+		return m.Tenant == f.tenant && (f.session == 0 || m.Session == f.session) && f.shows(m.Type)
+	})
+	if end := endOf(upTo); quiet && f.after.Less(end) {
+		f.after = end
+	}
+	return quiet
+}
+
+// shows reports a type that is wanted, or that ends the stream.
+func (f *follower) shows(t pb.EventType) bool {
+	return len(f.types) == 0 || slices.Contains(f.types, t) || f.ends && t == pb.EventType_EVENT_TYPE_SESSION_CLOSED
 }
 
 // chunk reads the next events from the present state, and moves the follower past them; more says that there are others.
@@ -271,10 +291,10 @@ func (f *follower) chunk() (events []*pb.Event, more bool, err error) {
 		if f.session != 0 && row.Session != f.session {
 			continue
 		}
-		wanted := len(f.types) == 0 || slices.Contains(f.types, row.Type)
-		if !wanted && !(f.ends && row.Type == pb.EventType_EVENT_TYPE_SESSION_CLOSED) {
+		if !f.shows(row.Type) {
 			continue
 		}
+		wanted := len(f.types) == 0 || slices.Contains(f.types, row.Type)
 		stored := &logpb.StoredEvent{}
 		if err := proto.Unmarshal(row.Body, stored); err != nil {
 			return nil, false, fmt.Errorf("event %s: %w", eventID(lineage, row.Key), err)

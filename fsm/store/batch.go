@@ -23,6 +23,8 @@ type Batch struct {
 	from    []byte // expiry at the mark
 	highest uint64 // position below which rows may exist in the store
 	known   map[graph.Tenant]*hidden
+	events  []Mark // those of this batch
+	kept    int    // how many of them were there at the mark
 }
 
 // Begin opens a batch. It panics when one is open already or the store is closed.
@@ -50,13 +52,13 @@ func (b *Batch) System() *System { return &b.system }
 // Mark sets the point that Revert goes back to. The start of the batch is one.
 func (b *Batch) Mark() {
 	b.rows.mark()
-	b.marked, b.from = b.system, b.expiry
+	b.marked, b.from, b.kept = b.system, b.expiry, len(b.events)
 }
 
 // Revert undoes everything since the last Mark, rows and System.
 func (b *Batch) Revert() {
 	b.rows.revert()
-	b.system, b.expiry = b.marked, b.from
+	b.system, b.expiry, b.events = b.marked, b.from, b.events[:b.kept]
 	clear(b.known)
 }
 
@@ -89,6 +91,7 @@ func (b *Batch) Commit() error {
 	b.store.system, b.store.expiry = b.system, b.expiry
 	passed := b.store.passedLocked()
 	b.store.mu.Unlock()
+	b.store.recent.add(b.events, b.system.revision())
 	passed.release()
 	return nil
 }
@@ -193,6 +196,7 @@ func (b *Batch) PutEvent(k EventKey, t graph.Tenant, session graph.Position, typ
 	b.system.Events++
 	b.system.EventRows++
 	b.system.LastEvent = k
+	b.events = append(b.events, Mark{k, t, session, typ})
 }
 
 // Event is the body of an event; false when there is none or it was trimmed.

@@ -104,6 +104,8 @@ type Store struct {
 	asked   bool   // guarded by mu
 	version uint64 // guarded by mu
 	making  sync.Mutex
+
+	recent recent
 }
 
 // OpenMemory makes an empty store in memory.
@@ -113,7 +115,9 @@ func OpenMemory() *Store {
 
 func newStore(o Options, h home, g *generation, sys System) *Store {
 	g.users = 1
-	return &Store{o: o, home: h, current: g, system: sys, flushed: sys, open: 1}
+	s := &Store{o: o, home: h, current: g, system: sys, flushed: sys, open: 1}
+	s.recent.restart(sys)
+	return s
 }
 
 // System is as of the last commit.
@@ -287,6 +291,7 @@ func (s *Store) install(st *Staged, index, term uint64) error {
 	s.open++
 	passed := s.passedLocked()
 	s.mu.Unlock()
+	s.recent.restart(sys)
 	passed.release()
 	s.release(old)
 	return nil
