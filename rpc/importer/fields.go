@@ -44,6 +44,14 @@ func (f fields) text(key string) (string, bool) {
 	return s, true
 }
 
+// textOrRaw returns a member that is a string, and one that is anything else but null as it stands in the file.
+func (f fields) textOrRaw(key string) (string, bool) {
+	if s, ok := f.text(key); ok || !f.present(key) {
+		return s, ok
+	}
+	return string(f[key]), true
+}
+
 // firstText returns the first of the members that is a non-empty string.
 func (f fields) firstText(keys ...string) string {
 	for _, k := range keys {
