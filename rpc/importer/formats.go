@@ -2,8 +2,6 @@ package importer
 
 // The formats. Each of them is recognised by content under FormatAuto; naming one reads what it can and refuses the rest.
 const (
-	// FormatExport is what `memory-graph export` writes.
-	FormatExport Format = "memory-graph"
 	// FormatSWEAgent is a SWE-agent trajectory: OpenAI chat messages under history, whose text variants carry tool
 	// calls in action and tool results in the user message that follows.
 	FormatSWEAgent Format = "swe-agent"
@@ -32,12 +30,11 @@ const (
 )
 
 // formatTable lists the formats in order of preference: the first one that claims an item reads it, so the narrow ones
-// come first and those that read almost anything last. Those of unitFile, unitText and unitStream are asked once for each file,
+// come first and those that read almost anything last. Those of unitFile and unitText are asked once for each file,
 // before the others.
 func formatTable() []formatRow {
 	return []formatRow{
 		{FormatClaudeCode, claudeCode{}, unitFile, "claude-code/1"},
-		{FormatExport, ownExport{}, unitStream, ""},
 		{FormatSWEAgent, sweAgent{}, unitValue, "1"},
 		{FormatOASST, oasst{}, unitValue, "oasst/1"},
 		{FormatToolBench, toolBench{}, unitValue, "toolbench/1"},
