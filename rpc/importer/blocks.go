@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -167,7 +168,7 @@ func (o *openCalls) settle(s *session, where string, results []resultBlock, time
 	for _, r := range results {
 		call := o.find(r.id, r.name)
 		if call == nil {
-			s.problem(s.position(where), "tool call %q: %v", cutLong(r.id+r.name), errNoCall)
+			s.problem(s.position(where), "tool call %q: %v", cutLong(cmp.Or(r.id, r.name)), errNoCall)
 			continue
 		}
 		s.result(call, resultSpec{where: where, text: r.text, failed: r.failed, time: time, metadata: r.metadata})

@@ -19,6 +19,8 @@ const (
 	FormatKdConv Format = "kdconv"
 	// FormatClaudeCode is the session logs of Claude Code: one message a line, in a tree, of one session or several.
 	FormatClaudeCode Format = "claude-code"
+	// FormatPiMono is the session logs of the pi coding agent.
+	FormatPiMono Format = "pi-mono"
 	// FormatAnthropic is messages of the Anthropic API: requests with their system text beside the messages, logs of
 	// {request, response}, and lists of messages made of blocks (text, tool_use, tool_result, thinking, …).
 	FormatAnthropic Format = "anthropic"
@@ -35,6 +37,7 @@ const (
 func formatTable() []formatRow {
 	return []formatRow{
 		{FormatClaudeCode, claudeCode{}, unitFile, "claude-code/1"},
+		{FormatPiMono, piMono{}, unitFile, "pi-mono/1"},
 		{FormatSWEAgent, sweAgent{}, unitValue, "1"},
 		{FormatOASST, oasst{}, unitValue, "oasst/1"},
 		{FormatToolBench, toolBench{}, unitValue, "toolbench/1"},

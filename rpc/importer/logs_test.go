@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -131,4 +132,45 @@ func TestClaudeCodeLogsThatGrow(t *testing.T) {
 	if len(known) == 0 {
 		t.Error("no session is known by its id")
 	}
+}
+
+func TestPiMonoTextsAreByteIdentical(t *testing.T) {
+	path := filepath.Join(dataDir(t, "pi-mono-sessions"), "large-session.jsonl")
+	results := make(map[string]string)
+	var want texts
+	for _, line := range jsonLines[struct {
+		Message struct {
+			Role, ToolCallID string
+			Content          []struct {
+				Type, Text, ID string
+				Arguments      json.RawMessage
+			}
+		}
+	}](t, path) {
+		var said []string
+		for _, b := range line.Message.Content {
+			switch b.Type {
+			case "text":
+				said = append(said, b.Text)
+			case "toolCall":
+				want.Parameters = append(want.Parameters, string(b.Arguments))
+				want.Results = append(want.Results, b.ID)
+			}
+		}
+		switch text := strings.Join(said, "\n"); line.Message.Role {
+		case "user":
+			want.Prompts = append(want.Prompts, text)
+		case "assistant":
+			want.Responses = append(want.Responses, text)
+		case "toolResult":
+			results[line.Message.ToolCallID] = text
+		}
+	}
+	for i, id := range want.Results {
+		want.Results[i] = results[id]
+	}
+	if len(results) != 373 {
+		t.Errorf("%d results, want 373: 18 calls were never answered", len(results))
+	}
+	sameTexts(t, path, []texts{want})
 }
