@@ -26,11 +26,41 @@ import (
 func crashed(t *testing.T, c Config) Config {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(folder, os.DirFS(c.Folder)); err != nil {
+	err := filepath.WalkDir(c.Folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(c.Folder, path)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(folder, name), 0o700)
+		}
+		return copySparse(path, filepath.Join(folder, name))
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	c.Folder = folder
 	return c
+}
+
+// copySparse leaves a hole where a file ends with zeros: bbolt makes files of 16 MiB.
+func copySparse(from, to string) error {
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	const chunk = 64 << 10
+	used, nothing := len(content), make([]byte, chunk)
+	for used >= chunk && bytes.Equal(content[used-chunk:used], nothing) {
+		used -= chunk
+	}
+	if err := os.WriteFile(to, content[:used], 0o600); err != nil {
+		return err
+	}
+	return os.Truncate(to, int64(len(content)))
 }
 
 // grow appends entries that hold no commands.
@@ -171,7 +201,6 @@ func TestFolderThatIsNotWholeIsRefused(t *testing.T) {
 			return errors.Join(os.Remove(f.Meta()), os.Remove(f.Raft()+"/"+raftlog.FirstLog), os.Remove(f.Raft()+"/"+raftlog.StableFile))
 		}, nil, "store ends at entry"},
 		"identity rotten": {func(f identity.Folder) error { return rot(f.Meta()) }, identity.ErrDamaged, "meta.json"},
-		"store rotten":    {func(f identity.Folder) error { return os.WriteFile(f.Store()+"/CURRENT", []byte("x"), 0o600) }, store.ErrDamaged, "CURRENT"},
 		"vote without a term": {func(f identity.Folder) error {
 			if err := os.Remove(f.Raft() + "/" + raftlog.StableFile); err != nil {
 				return err

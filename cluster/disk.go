@@ -34,7 +34,7 @@ func (n *Node) openDisk() (files, error) {
 	if err != nil {
 		return files{}, err
 	}
-	if f.rows, err = store.OpenPebble(folder.Store(), n.storeOptions()); err != nil {
+	if f.rows, err = n.openRows(folder, f, fresh); err != nil {
 		return files{}, errors.Join(err, f.logs.Close(), f.stable.Close())
 	}
 	if fresh {
@@ -81,9 +81,21 @@ func (n *Node) storeOptions() store.Options {
 		}
 		n.fatal(fmt.Errorf("store: %w", err))
 	}
+	o.OnFull = n.storeFull
 	if o.OnMessage == nil {
 		logger := n.config.Logger.Named("store")
 		o.OnMessage = func(text string) { logger.Debug(text) }
 	}
 	return o
+}
+
+// storeFull frees the ballast, once: a flush cannot be refused as a command can. Without one the store fails, which ends the
+// node.
+func (n *Node) storeFull(path string) bool {
+	n.room.Met()
+	freed := n.room.FreeBallast()
+	if freed {
+		n.logger.Error("disk is full: the ballast is freed for the store", "file", path)
+	}
+	return freed
 }

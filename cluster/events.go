@@ -24,6 +24,9 @@ type Events struct {
 	SlowDisk func(operation string, running time.Duration)
 	// Disk: the disk has become too full for writes, or has room again.
 	Disk func(reserve.State)
+	// Rebuilt: the store was damaged, and is made again from the log. What there was has been moved to a folder; empty when
+	// only the end of it was lost.
+	Rebuilt func(movedTo string, damage error)
 	// Refused: a command found the queue full.
 	Refused func()
 }
@@ -73,6 +76,12 @@ func (e Events) slowDisk(operation string, running time.Duration) {
 func (e Events) disk(s reserve.State) {
 	if e.Disk != nil {
 		e.Disk(s)
+	}
+}
+
+func (e Events) rebuilt(movedTo string, damage error) {
+	if e.Rebuilt != nil {
+		e.Rebuilt(movedTo, damage)
 	}
 }
 

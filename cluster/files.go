@@ -48,7 +48,10 @@ func (n *Node) keep(meta identity.Meta, f files) {
 	n.logs = f.logs
 	n.machine = fsm.New(f.rows)
 	n.snapshots = newSnapshots(f.rows)
-	n.replica = &replica{machine: n.machine, events: n.config.Events, fatal: n.fatal, appended: f.logs.AppendedBytes}
+	n.replica = &replica{
+		machine: n.machine, events: n.config.Events, fatal: n.fatal, appended: f.logs.AppendedBytes,
+		remember: func(key string, index uint64) error { return f.stable.SetUint64([]byte(key), index) },
+	}
 	n.parts.add(f.stable.Close)
 	n.parts.add(f.logs.Close)
 	n.parts.add(n.machine.Close)
@@ -77,11 +80,18 @@ func (n *Node) checkFiles(f files) error {
 	if err != nil {
 		return err
 	}
+	durable, err := remembered(f.stable, raftlog.KeyDurable)
+	if err != nil {
+		return err
+	}
 	if first > sys.Applied+1 {
-		return fmt.Errorf("log begins at entry %d, store ends at entry %d: the entries between are lost; restore a backup", first, sys.Applied)
+		return fmt.Errorf("log begins at entry %d, store ends at entry %d (it was durable up to entry %d): the entries between are lost; restore a backup", first, sys.Applied, durable)
 	}
 	if _, err := f.logs.Verify(sys.Applied); err != nil {
 		return fmt.Errorf("log is not whole; restore a backup: %w", err)
+	}
+	if err := n.checkEnds(f, sys.Applied, durable); err != nil {
+		return err
 	}
 	term, err := f.stable.GetUint64([]byte(keyCurrentTerm))
 	if err != nil && !errors.Is(err, raftlog.ErrKeyNotFound) {
@@ -91,6 +101,37 @@ func (n *Node) checkFiles(f files) error {
 		return fmt.Errorf("vote file has no term, but the log begins at entry %d and the store ends at entry %d: restore a backup", first, sys.Applied)
 	}
 	return nil
+}
+
+// checkEnds compares where log and rows end with what is remembered: rot at the end of either would look as if it had never
+// been longer. Rows that went back are made good by the log. A log that is shorter than the rows was synced once, and is
+// damaged, unless a snapshot that came in went past it.
+func (n *Node) checkEnds(f files, applied, durable uint64) error {
+	last, err := f.logs.LastIndex()
+	if err != nil {
+		return err
+	}
+	installed, err := remembered(f.stable, raftlog.KeyInstalled)
+	if err != nil {
+		return err
+	}
+	if applied > last && installed <= last {
+		return fmt.Errorf("%s ends at entry %d, but the store has entry %d, which was in it before: restore a backup: %w", f.logs.File(), last, applied, raftlog.ErrDamaged)
+	}
+	if applied < durable {
+		n.logger.Error("store has lost rows that were durable: its MANIFEST is damaged; they are made again from the log", "folder", n.config.Folder, "ends_at", applied, "was_durable_to", durable)
+		n.config.Events.rebuilt("", fmt.Errorf("store ends at entry %d, it was durable up to entry %d: %w", applied, durable, store.ErrDamaged))
+	}
+	return nil
+}
+
+// remembered reads an index that a replica remembered, 0 for none.
+func remembered(stable *raftlog.Stable, key string) (uint64, error) {
+	index, err := stable.GetUint64([]byte(key))
+	if errors.Is(err, raftlog.ErrKeyNotFound) {
+		return 0, nil
+	}
+	return index, err
 }
 
 // found makes the first entry of a new cluster: this node is its only voter. It does nothing when the log has one, and can

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/raftlog"
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 )
 
@@ -26,6 +27,8 @@ type replica struct {
 	appended func() uint64
 	// trail is called before Raft cuts the log, from one goroutine; nil until Raft is there.
 	trail atomic.Pointer[func() error]
+	// remember keeps an index under one of the keys of raftlog, for good.
+	remember func(key string, index uint64) error
 	// snapshotAt is the count at the last snapshot.
 	snapshotAt atomic.Uint64
 
@@ -127,6 +130,9 @@ func (r *replica) install(in *incoming) (err error) {
 			err = r.failLocked(p)
 		}
 	}()
+	if err := r.remember(raftlog.KeyInstalled, in.meta.Index); err != nil {
+		return errors.Join(err, staged.Close())
+	}
 	members := raft.EncodeConfiguration(in.meta.Configuration)
 	if bytes.Equal(staged.System().Config, members) {
 		return r.machine.Install(staged, in.meta.Index, in.meta.Term)
@@ -186,6 +192,9 @@ func (s *replicaSnapshot) Persist(raftSink raft.SnapshotSink) error {
 	// Raft cuts the log once this returns, so it is worth one look that the rows are really there.
 	if durable, _ := r.machine.Store().DurableApplied(); durable < sink.meta.Index {
 		return errors.Join(fmt.Errorf("rows are durable up to entry %d, snapshot is at %d", durable, sink.meta.Index), sink.Cancel())
+	}
+	if err := r.remember(raftlog.KeyDurable, sink.meta.Index); err != nil {
+		return errors.Join(err, sink.Cancel())
 	}
 	// Every snapshot comes by here just before Raft looks at how many entries it keeps, its own ones too.
 	if trail := r.trail.Load(); trail != nil {

@@ -223,6 +223,7 @@ func (n *Node) fatal(err error) {
 	}
 	close(n.hasFailed)
 	n.logger.Error("this node cannot go on", "error", err)
+	n.noteDamage(err)
 	n.queue.close()
 	n.stopProposing()
 	n.gate.set(0)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/identity"
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/reserve"
 )
 
@@ -26,6 +27,8 @@ type Status struct {
 	LogBytes uint64
 	// Disk is how full the disk is; zero in memory.
 	Disk reserve.State
+	// DamagedStores is how many damaged stores were moved aside and are still in the data folder.
+	DamagedStores int
 	// Queued is how many commands wait to be proposed.
 	Queued int
 }
@@ -48,7 +51,7 @@ func (n *Node) Status() (Status, error) {
 		State: n.raft.State().String(), Ready: n.Ready() == nil, Term: n.raft.CurrentTerm(),
 		Committed: n.raft.CommitIndex(), Applied: n.machine.Applied(), Durable: durable,
 		FirstLog: first, LastLog: last,
-		LogBytes: n.logs.AppendedBytes() - n.replica.snapshotAt.Load(), Queued: queued, Disk: n.room.State(),
+		LogBytes: n.logs.AppendedBytes() - n.replica.snapshotAt.Load(), Queued: queued, Disk: n.room.State(), DamagedStores: n.damagedStores(),
 	}, nil
 }
 
@@ -69,4 +72,16 @@ func (n *Node) snapshot() error {
 		return nil
 	}
 	return err
+}
+
+// damagedStores counts what was moved aside. That nobody can look is not worth a status without all else.
+func (n *Node) damagedStores() int {
+	if n.config.InMemory {
+		return 0
+	}
+	paths, err := identity.Folder(n.config.Folder).MovedAside()
+	if err != nil {
+		n.logger.Warn("status", "error", err)
+	}
+	return len(paths)
 }

@@ -25,6 +25,9 @@ const (
 //	LOCK        held while a process uses the folder
 //	raft/       the log and the vote
 //	store/      the state machine's rows, and what it stages
+//	store.damage           a note that the rows were found damaged
+//	store.damaged-<moment> damaged rows that were moved aside
+//	ballast     room for a bad moment (package reserve)
 type Folder string
 
 // Raft is the folder for the log and the vote.

@@ -135,9 +135,9 @@ func (c *boltChecker) bucket(name string, value []byte) error {
 	return c.leaf(inline, nil, nil, row)
 }
 
-// knownKey: what raft keeps in the stable store.
+// knownKey: what raft keeps in the stable store, and what we do.
 func knownKey(key []byte) bool {
-	return slices.Contains([]string{"CurrentTerm", "LastVoteTerm", "LastVoteCand"}, string(key))
+	return slices.Contains([]string{"CurrentTerm", "LastVoteTerm", "LastVoteCand", KeyDurable, KeyInstalled}, string(key))
 }
 
 // tree walks the pages below id, whose keys are at least low and, unless high is nil, below high.

@@ -48,6 +48,9 @@ func NewLogs(inner raft.LogStore, o Options) *Logs {
 	return &Logs{inner: inner, options: o, guard: guard{file: o.File}}
 }
 
+// File names the log in errors.
+func (l *Logs) File() string { return l.options.File }
+
 // FirstIndex is the index of the oldest entry, 0 when there is none.
 func (l *Logs) FirstIndex() (uint64, error) { return l.edge("first index", l.inner.FirstIndex) }
 

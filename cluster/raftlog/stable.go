@@ -13,6 +13,15 @@ import (
 // is, never wrapped.
 var ErrKeyNotFound = errors.New("not found")
 
+// Keys of ours beside those of raft. Each is of an index in the log; they tell damage that takes something back from a crash,
+// which does not.
+const (
+	// KeyDurable: the rows have been durable up to there.
+	KeyDurable = "DurableIndex"
+	// KeyInstalled: a snapshot up to there replaced the rows, or was about to; the log may end before it.
+	KeyInstalled = "InstalledIndex"
+)
+
 // stableType is the type of every [Place] in a stable store; raft's own types are small.
 const stableType = 0xFE
 
