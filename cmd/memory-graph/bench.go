@@ -9,6 +9,7 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -65,7 +66,7 @@ func (f *benchFlags) addTo(cmd *cobra.Command) {
 	flags.Float64Var(&f.Rate, "rate", 0, "calls to begin a second; 0: each client as soon as it is answered")
 	flags.IntVar(&f.Size, "size", load.DefaultSize, "bytes of content of each prompt")
 	flags.IntVar(&f.Batch, "batch", 0, "nodes that a call creates, for workloads that create many (default: the workload's)")
-	flags.IntVar(&f.Sessions, "sessions", load.DefaultSessions, "sessions to write to and read from")
+	flags.IntVar(&f.Sessions, "sessions", 0, "sessions to write to and read from (default: the workload's)")
 	flags.IntVar(&f.Preload, "preload", load.DefaultPreload, "prompts that are there before the clock starts, for workloads that read")
 	flags.StringVarP(&f.output, "output", "o", string(formatTable), "table, json or yaml")
 	flags.StringVar(&f.cpuProfile, "cpu-profile", "", "file that gets a CPU profile of this client")
@@ -87,6 +88,7 @@ func (p *program) bench(ctx context.Context, f benchFlags, args []string) (err e
 	}
 	p.started = true
 	server := benchServer{Version: version}
+	var disk *load.Disk
 	if f.Address == "" {
 		started, err := p.startServer(ctx, f.dataDir, args[1:])
 		if err != nil {
@@ -94,6 +96,11 @@ func (p *program) bench(ctx context.Context, f benchFlags, args []string) (err e
 		}
 		defer closing(&err, started.stop)
 		f.Address, f.Server, server = started.address, started.process, started.benchServer
+		d, err := load.MeasureDisk(ctx, f.dataDir, f.Size, measureDiskFor)
+		if err != nil {
+			return err
+		}
+		disk = &d
 	}
 	stop, err := profileTo(f.cpuProfile)
 	if err != nil {
@@ -104,7 +111,7 @@ func (p *program) bench(ctx context.Context, f benchFlags, args []string) (err e
 	if err != nil {
 		return err
 	}
-	report := benchReport{Server: server, Result: result}
+	report := benchReport{Server: server, Disk: disk, Result: result}
 	out := &output{w: p.stdout, format: format, width: cmp.Or(p.terminalWidth(), defaultWidth)}
 	return out.showValue(report, report.text)
 }
@@ -130,8 +137,12 @@ func profileTo(name string) (stop func() error, err error) {
 // A benchReport is a result with the server that it is of.
 type benchReport struct {
 	Server benchServer `json:"server"`
+	Disk   *load.Disk  `json:"disk,omitempty"`
 	load.Result
 }
+
+// measureDiskFor is how long the log store, and a file, are written to before a run.
+const measureDiskFor = time.Second
 
 func (r benchReport) text() string {
 	ms := func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) + " ms" }
@@ -142,7 +153,10 @@ func (r benchReport) text() string {
 	if r.Rate > 0 {
 		clients += fmt.Sprintf(", %g calls a second", r.Rate)
 	}
-	var refused, cpu, memory, above string
+	var refused, cpu, memory, above, disk string
+	if r.Disk != nil {
+		disk = fmt.Sprintf("one entry into the log store alone p50 %s; append and sync p50 %s", ms(r.Disk.Log.P50), ms(r.Disk.Sync.P50))
+	}
 	if r.Refused > 0 {
 		refused = strconv.FormatInt(r.Refused, 10)
 	}
@@ -155,6 +169,6 @@ func (r benchReport) text() string {
 	}
 	return facts("workload", r.Workload, "server", r.Server.String(), "clients", clients,
 		"per second", fmt.Sprintf("%.0f (%d in %.1f s)", r.PerSecond, r.Operations, r.Seconds),
-		"latency", latency(r.Latency), "event after write", above, "refused", refused, "CPU", cpu, "memory", memory,
+		"latency", latency(r.Latency), "event after write", above, "refused", refused, "CPU", cpu, "memory", memory, "disk", disk,
 		"read back", fmt.Sprintf("%d of %d acknowledged writes", r.ReadBack, r.Acknowledged))
 }

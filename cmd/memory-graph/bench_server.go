@@ -64,7 +64,7 @@ func (p *program) startServer(ctx context.Context, parent string, flags []string
 			err = errors.Join(err, os.RemoveAll(folder))
 		}
 	}()
-	args := append([]string{"dev", "--data-dir", folder, "--grpc-port", "0", "--metrics-port", "0", "--log-level", "warn"}, flags...)
+	args := append([]string{"dev", "--data-dir", folder, "--grpc-port", "0", "--metrics-port", "0", "--log-level", "error"}, flags...)
 	s := &startedServer{folder: folder, command: exec.Command(self, args...), output: make(chan struct{}), benchServer: describeServer(flags)}
 	s.command.Stderr = p.stderr
 	stdout, err := s.command.StdoutPipe()

@@ -49,6 +49,7 @@ func TestProcess(t *testing.T) {
 		{"a store that fails ends the process", storeFails},
 		{"the next steps can be typed", nextStepsCanBeTyped},
 		{"real conversations", realConversations},
+		{"bench starts a server", benchStartsAServer},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

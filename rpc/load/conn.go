@@ -27,7 +27,7 @@ type receiver interface {
 }
 
 // A beginner is a receiver that wants to hear that the server has begun to answer.
-type beginner interface{ begun() }
+type beginner interface{ begun(h header) }
 
 // A conn is one connection. Calls may be begun by any goroutine.
 type conn struct {
@@ -64,7 +64,7 @@ type conn struct {
 }
 
 // header is what this client looks at in an answer's headers and trailers.
-type header struct{ status, grpcStatus, grpcMessage string }
+type header struct{ status, grpcStatus, grpcMessage, lastEvent string }
 
 // connect opens a connection and waits for the server's settings. readBuffer is how much it reads at once, bytes.
 func connect(ctx context.Context, address string, readBuffer int) (*conn, error) {

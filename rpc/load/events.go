@@ -32,7 +32,7 @@ func createdNode(event []byte) ([]byte, error) {
 // A subscriber hears all events from now on, and compares when it hears of a prompt with when its write was acknowledged.
 type subscriber struct {
 	loop   *loop
-	active chan struct{}
+	active chan string // the id of the newest event before
 	ended  chan error
 	seen   atomic.Int64
 
@@ -48,12 +48,12 @@ type subscriber struct {
 
 func newSubscriber() *subscriber {
 	return &subscriber{
-		active: make(chan struct{}), ended: make(chan error, 1), waiting: map[id]time.Time{}, above: newTally(),
+		active: make(chan string, 1), ended: make(chan error, 1), waiting: map[id]time.Time{}, above: newTally(),
 		expected: -1, complete: make(chan struct{}),
 	}
 }
 
-func (s *subscriber) begun() { close(s.active) }
+func (s *subscriber) begun(h header) { s.active <- h.lastEvent }
 
 func (s *subscriber) end(err error) { s.ended <- err }
 
@@ -109,30 +109,40 @@ func (s *subscriber) finishLocked() {
 	}
 }
 
+// subscribe subscribes on a connection of its own. It returns when the server has begun to answer, with the id of the newest
+// event before, empty when there is none.
+func (b *bench) subscribe(ctx context.Context, s *subscriber) (_ *conn, last string, err error) {
+	line, err := connect(ctx, b.Address, readBuffer)
+	if err != nil {
+		return nil, "", err
+	}
+	if err = line.call(methodStreamEvents, frameMessage(nil, nil), s); err == nil {
+		err = line.flush()
+	}
+	if err == nil {
+		select {
+		case last = <-s.active:
+			return line, last, nil
+		case err = <-s.ended:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	line.close()
+	return nil, "", fmt.Errorf("subscribe: %w", err)
+}
+
 // events has one subscriber, with a connection of its own, hear what the others write.
 func (b *bench) events(ctx context.Context) error {
 	if err := b.found(ctx); err != nil {
 		return err
 	}
-	line, err := connect(ctx, b.Address, readBuffer)
+	s := newSubscriber()
+	line, _, err := b.subscribe(ctx, s)
 	if err != nil {
 		return err
 	}
 	defer line.close()
-	s := newSubscriber()
-	if err := line.call(methodStreamEvents, frameMessage(nil, nil), s); err != nil {
-		return err
-	}
-	if err := line.flush(); err != nil {
-		return err
-	}
-	select {
-	case <-s.active:
-	case err := <-s.ended:
-		return fmt.Errorf("subscribe: %w", err)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	scripts := b.each(func() script {
 		w := b.newWriter()
 		w.heard = s.acknowledged

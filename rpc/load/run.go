@@ -30,7 +30,7 @@ type Options struct {
 	Size int
 	// Batch is how many nodes one call of batch, import or events creates; the workload's default when 0.
 	Batch int
-	// Sessions is how many sessions there are to write to and read from.
+	// Sessions is how many sessions there are to write to and read from; the workload's default when 0.
 	Sessions int
 	// Preload is how many prompts there are before the clock starts, for workloads that read.
 	Preload int
@@ -88,7 +88,7 @@ type Result struct {
 func (r *Result) settle() {
 	r.PerSecond = float64(r.Operations) / r.Seconds
 	if r.Operations > 0 {
-		r.ServerCPU = r.ServerCores * r.Seconds * 1e6 / float64(r.Operations)
+		r.ServerCPU = r.ServerCores * 1e6 / r.PerSecond
 	}
 }
 
@@ -97,6 +97,7 @@ type Workload struct {
 	Name, Short string
 	clients     int
 	batch       int
+	sessions    int
 	rate        float64
 	// apart: each client has a connection to itself.
 	apart bool
@@ -113,7 +114,7 @@ func Workloads() []Workload {
 		{Name: "mixed", Short: "70 % GetNode, 5 % GetEdges, 5 % Query (20 of a session), 20 % AddPrompt", clients: 1000, run: (*bench).mixed},
 		{Name: "query", Short: "first page (100) of a session's prompts", clients: 16, run: (*bench).query},
 		{Name: "query-all", Short: "first page (100) of all prompts", clients: 16, run: (*bench).queryAll},
-		{Name: "stream", Short: "StreamQuery of all prompts", clients: 1, run: (*bench).stream},
+		{Name: "stream", Short: "StreamQuery of a session's prompts", clients: 1, sessions: 1, run: (*bench).stream},
 		{Name: "events", Short: "AddPrompt (with --batch: BatchCreateNodes) while one subscriber hears all events", clients: 64, run: (*bench).events},
 		{Name: "feed", Short: "StreamEvents from the beginning", clients: 1, run: (*bench).feed},
 		{Name: "import", Short: "GraphTransferService.Import of prompts with their edges", clients: 2, batch: 333, run: (*bench).imports},
@@ -147,7 +148,7 @@ func (o *Options) fill() (Workload, error) {
 	o.Connections = cmp.Or(o.Connections, (o.Clients+callsPerConnection-1)/callsPerConnection)
 	o.Batch = cmp.Or(o.Batch, w.batch)
 	o.Size = cmp.Or(o.Size, DefaultSize)
-	o.Sessions = cmp.Or(o.Sessions, DefaultSessions)
+	o.Sessions = cmp.Or(o.Sessions, w.sessions, DefaultSessions)
 	o.Duration = cmp.Or(o.Duration, DefaultDuration)
 	add := func(bad bool, format string, args ...any) {
 		if bad {
@@ -308,13 +309,13 @@ func (b *bench) measureWith(ctx context.Context, scripts []script, count func() 
 	}
 	await(ctx, l.from)
 	w := b.watch()
-	var counted int64
+	var sample window
 	if count != nil {
-		counted = -count()
+		sample.begin(count())
 	}
 	await(ctx, l.to)
 	if count != nil {
-		counted += count()
+		sample.end(count())
 	}
 	w.stop(&b.result)
 	if err := l.wait(ctx, b.target.conns); err != nil {
@@ -326,12 +327,24 @@ func (b *bench) measureWith(ctx context.Context, scripts []script, count func() 
 	}
 	r := &b.result
 	r.Calls, r.Operations, r.Refused, r.Latency = sum.calls, sum.operations, sum.refused, sum.percentiles()
+	r.Seconds = b.Duration.Seconds()
 	if count != nil {
-		r.Operations = counted
+		r.Seconds, r.Operations = sample.took.Seconds(), sample.count
 	}
 	r.settle()
 	return nil
 }
+
+// A window is what a counter rose by between two moments.
+type window struct {
+	start time.Time
+	took  time.Duration
+	count int64
+}
+
+func (w *window) begin(count int64) { w.start, w.count = time.Now(), -count }
+
+func (w *window) end(count int64) { w.took, w.count = time.Since(w.start), w.count+count }
 
 // await waits for a moment.
 func await(ctx context.Context, at time.Time) {

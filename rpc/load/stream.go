@@ -290,6 +290,8 @@ func (c *conn) field(f hpack.HeaderField) {
 		c.fields.grpcStatus = f.Value
 	case "grpc-message":
 		c.fields.grpcMessage = f.Value
+	case "memory-graph-last-event":
+		c.fields.lastEvent = f.Value
 	}
 }
 
@@ -310,7 +312,7 @@ func (c *conn) headers(h frameHeader) error {
 		c.finish(c.blockOf.stream, c.status(s))
 	} else if s != nil {
 		if r, ok := s.to.(beginner); ok {
-			r.begun()
+			r.begun(c.fields)
 		}
 	}
 	return nil

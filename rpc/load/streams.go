@@ -23,25 +23,36 @@ func (d *digest) add(id, content []byte) {
 	d.count++
 }
 
-// digestOf is what a reader of all prompts of a ledger must come to.
-func digestOf(l *ledger) digest {
-	d := digest{seed: maphash.MakeSeed()}
+// digestsOf are what readers of the sessions of a ledger must come to.
+func digestsOf(l *ledger) []digest {
+	all := make([]digest, len(l.sessions))
+	seed := maphash.MakeSeed()
+	for i := range all {
+		all[i].seed = seed
+	}
 	var text, name []byte
 	for _, w := range l.written {
 		text, name = appendText(text[:0], w.seed, l.size), w.id.append(name[:0])
-		d.add(name, text)
+		all[w.session].add(name, text)
 	}
-	return d
+	return all
 }
 
-// A streamer reads all prompts, again and again, and sees that they are those that were written.
+// A streamer reads all prompts of a session, one session after the other, and sees that they are those that were written.
 type streamer struct {
-	want, got digest
-	seen      atomic.Int64
+	sessions []id
+	wants    []digest
+	turn     int
+	want     digest
+	got      digest
+	seen     atomic.Int64
 }
 
 func (s *streamer) next(b []byte) (method, []byte) {
-	s.got = digest{seed: s.want.seed}
+	s.turn++
+	at := s.turn % len(s.sessions)
+	s.want, s.got = s.wants[at], digest{seed: s.wants[at].seed}
+	b = appendIDField(b, 1, s.sessions[at])
 	return methodStreamQuery, appendVarintField(b, 2, 2) // prompts
 }
 
@@ -57,7 +68,7 @@ func (s *streamer) took(node []byte) error {
 	s.got.add(name, content)
 	s.seen.Add(1)
 	switch {
-	case s.got.count < s.want.count || s.got == s.want:
+	case s.got.count < s.want.count, s.got == s.want:
 		return nil
 	default:
 		return fmt.Errorf("%d streamed prompts are not the %d that were written", s.got.count, s.want.count)
@@ -72,19 +83,24 @@ func (b *bench) stream(ctx context.Context) error {
 	if err := b.load(ctx, max(1, b.Preload)); err != nil {
 		return err
 	}
-	want := digestOf(b.preloaded)
-	return b.measure(ctx, b.each(func() script { return &streamer{want: want} }))
+	wants := digestsOf(b.preloaded)
+	return b.measure(ctx, b.each(func() script { return &streamer{sessions: b.sessions, wants: wants} }))
 }
 
-// A follower reads the feed from its beginning until it has seen the events of all prompts that were written, and does so
-// again and again.
+// A follower reads the feed from before the prompts that were written until it has seen the events of all of them, again
+// and again.
 type follower struct {
+	// after is the event before, empty for the beginning of the feed.
+	after     string
 	want, got digest
 	seen      atomic.Int64
 }
 
 func (f *follower) next(b []byte) (method, []byte) {
 	f.got = digest{seed: f.want.seed}
+	if f.after != "" {
+		return methodStreamEvents, appendBytesField(b, 100, []byte(f.after))
+	}
 	return methodStreamEvents, appendVarintField(b, 101, 1) // from the beginning
 }
 
@@ -109,7 +125,13 @@ func (f *follower) operations() int64 { return 0 }
 
 func (f *follower) count() int64 { return f.seen.Load() }
 
+// feed needs a server to which nobody else writes meanwhile.
 func (b *bench) feed(ctx context.Context) error {
+	line, after, err := b.subscribe(ctx, newSubscriber())
+	if err != nil {
+		return err
+	}
+	line.close()
 	if err := b.load(ctx, max(1, b.Preload)); err != nil {
 		return err
 	}
@@ -119,5 +141,5 @@ func (b *bench) feed(ctx context.Context) error {
 		name = w.id.append(name[:0])
 		want.add(name, nil)
 	}
-	return b.measure(ctx, b.each(func() script { return &follower{want: want} }))
+	return b.measure(ctx, b.each(func() script { return &follower{after: after, want: want} }))
 }

@@ -1,0 +1,108 @@
+//go:build unix
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/rpc/load"
+)
+
+// benchQuickly are the flags of a run that is over soon.
+func benchQuickly(workload string, more ...string) []string {
+	return append([]string{
+		"bench", workload, "--clients", "4", "--connections", "4", "--sessions", "4", "--preload", "200",
+		"--warm-up", "20ms", "--duration", "500ms", "-o", "json",
+	}, more...)
+}
+
+func parseReport(t *testing.T, text string) benchReport {
+	t.Helper()
+	var r benchReport
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		t.Fatalf("%v:\n%s", err, text)
+	}
+	return r
+}
+
+func TestBenchEveryWorkload(t *testing.T) {
+	s := startDev(t, on(t.TempDir())...)
+	for _, w := range load.Workloads() {
+		r := parseReport(t, s.must(t, benchQuickly(w.Name)...))
+		if r.Workload != w.Name || r.Operations == 0 || r.PerSecond <= 0 || r.Seconds <= 0 {
+			t.Errorf("%s: %+v", w.Name, r.Result)
+		}
+		if r.Acknowledged == 0 || r.ReadBack != r.Acknowledged {
+			t.Errorf("%s: %d of %d read back", w.Name, r.ReadBack, r.Acknowledged)
+		}
+		if r.Server.Fsync != "" || r.Disk != nil {
+			t.Errorf("%s: says what it cannot know: %+v, %+v", w.Name, r.Server, r.Disk)
+		}
+	}
+	// What it writes is written.
+	if text := s.must(t, "stats", "-o", "json"); strings.Contains(text, `"total_nodes": "0"`) {
+		t.Error(text)
+	}
+	s.stop(t)
+}
+
+func TestBenchAsText(t *testing.T) {
+	s := startDev(t, on(t.TempDir())...)
+	text := s.must(t, benchQuickly("events", "-o", "table", "--rate", "500")...)
+	for _, want := range []string{"workload", "events", "per second", "p99.9", "event after write", "acknowledged writes", "500 calls a second"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+	s.stop(t)
+}
+
+func TestBenchWrongUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{"bench"},
+		{"bench", "fly"},
+		{"bench", "write", "--clients", "-1"},
+		{"bench", "write", "--size", "2000000"},
+		{"bench", "write", "--clients", "2", "--connections", "3"},
+		{"bench", "write", "-o", "xml"},
+		{"bench", "write", "--address", "127.0.0.1:1", "--", "--in-memory"},
+	} {
+		if r := execute(t, "", args...); r.code != exitUsage || r.out != "" {
+			t.Errorf("%v: code %d, %s%s", args, r.code, r.out, r.err)
+		}
+	}
+}
+
+func TestBenchWithoutAServer(t *testing.T) {
+	if r := execute(t, "", benchQuickly("write", "--address", "127.0.0.1:1")...); r.code != exitFailed || r.out != "" {
+		t.Errorf("code %d, %s%s", r.code, r.out, r.err)
+	}
+}
+
+// benchStartsAServer: one command gives a figure, and leaves nothing behind.
+func benchStartsAServer(t *testing.T, binary string) {
+	folder := t.TempDir()
+	profile := filepath.Join(folder, "client.prof")
+	r := runProcess(t, binary, benchQuickly("write", "--data-dir", folder, "--cpu-profile", profile, "--", "--trailing-logs", "2048")...)
+	if r.code != exitOK {
+		t.Fatalf("code %d: %s", r.code, r.err)
+	}
+	report := parseReport(t, r.out)
+	if s := report.Server; s.Fsync != "on" || s.Log == "" || s.Timing == "" || s.Version == "" || s.Flags != "--trailing-logs 2048" {
+		t.Errorf("%+v", s)
+	}
+	if report.Disk == nil || report.Disk.Log.P50 <= 0 || report.ReadBack != report.Acknowledged || report.Operations == 0 {
+		t.Errorf("%+v", report)
+	}
+	left, err := os.ReadDir(folder)
+	if err != nil || len(left) != 1 || left[0].Name() != "client.prof" {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if r := runProcess(t, binary, benchQuickly("write", "--data-dir", folder, "--", "--no-such-flag")...); r.code != exitFailed || !strings.Contains(r.err, "ended before it was ready") {
+		t.Errorf("a server that does not start: code %d, %s", r.code, r.err)
+	}
+}
