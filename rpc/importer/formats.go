@@ -21,6 +21,8 @@ const (
 	FormatClaudeCode Format = "claude-code"
 	// FormatPiMono is the session logs of the pi coding agent.
 	FormatPiMono Format = "pi-mono"
+	// FormatOpenHands is the event streams of OpenHands: actions and observations, joined by cause.
+	FormatOpenHands Format = "openhands"
 	// FormatAnthropic is messages of the Anthropic API: requests with their system text beside the messages, logs of
 	// {request, response}, and lists of messages made of blocks (text, tool_use, tool_result, thinking, …).
 	FormatAnthropic Format = "anthropic"
@@ -38,6 +40,7 @@ func formatTable() []formatRow {
 	return []formatRow{
 		{FormatClaudeCode, claudeCode{}, unitFile, "claude-code/1"},
 		{FormatPiMono, piMono{}, unitFile, "pi-mono/1"},
+		{FormatOpenHands, openHands{}, unitValue, "openhands/1"},
 		{FormatSWEAgent, sweAgent{}, unitValue, "1"},
 		{FormatOASST, oasst{}, unitValue, "oasst/1"},
 		{FormatToolBench, toolBench{}, unitValue, "toolbench/1"},

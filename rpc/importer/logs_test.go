@@ -174,3 +174,70 @@ func TestPiMonoTextsAreByteIdentical(t *testing.T) {
 	}
 	sameTexts(t, path, []texts{want})
 }
+
+func TestOpenHandsTextsAreByteIdentical(t *testing.T) {
+	path := filepath.Join(dataDir(t, "openhands"), "multi_swe_bench", "examples", "output.jsonl")
+	type event struct {
+		ID, Cause           int
+		Action, Observation string
+		Source, Content     string
+		Args                json.RawMessage
+		Meta                struct {
+			CallID string `json:"tool_call_id"`
+			Model  struct {
+				ID      string
+				Choices []struct {
+					Message struct {
+						Content string
+						Calls   []struct {
+							ID       string
+							Function struct{ Arguments string }
+						} `json:"tool_calls"`
+					}
+				}
+			} `json:"model_response"`
+		} `json:"tool_call_metadata"`
+	}
+	var want []texts
+	failed := 0
+	for _, line := range jsonLines[struct{ History []event }](t, path) {
+		var one texts
+		results := make(map[int]string)
+		for _, e := range line.History {
+			results[e.Cause] = e.Content
+		}
+		for _, e := range line.History {
+			var args struct{ Content string }
+			if e.Action == "system" || e.Action == "message" {
+				if err := json.Unmarshal(e.Args, &args); err != nil {
+					t.Fatal(err)
+				}
+			}
+			switch {
+			case e.Action == "system":
+				one.System = append(one.System, args.Content)
+			case e.Action == "message":
+				one.Prompts = append(one.Prompts, args.Content)
+			case e.Action == "recall":
+				one.Parameters = append(one.Parameters, string(e.Args))
+				one.Results = append(one.Results, results[e.ID])
+			case e.Action != "":
+				said := e.Meta.Model.Choices[0].Message
+				one.Responses = append(one.Responses, said.Content)
+				for _, c := range said.Calls {
+					if c.ID == e.Meta.CallID {
+						one.Parameters = append(one.Parameters, c.Function.Arguments)
+					}
+				}
+				one.Results = append(one.Results, results[e.ID])
+			case e.Observation == "error":
+				failed++ // the call that it refuses is no event: it stands in the session's metadata
+			}
+		}
+		want = append(want, one)
+	}
+	if failed != 2 {
+		t.Errorf("%d observations have no action, want 2", failed)
+	}
+	sameTexts(t, path, want)
+}
