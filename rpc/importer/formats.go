@@ -13,6 +13,8 @@ const (
 	FormatInterCode Format = "intercode"
 	// FormatTaskmaster is dialogs of Taskmaster-4, with calls in annotations.
 	FormatTaskmaster Format = "taskmaster"
+	// FormatPromptCSV is a table of prompt templates: CSV with the columns act and prompt, and ${name:default} in the texts.
+	FormatPromptCSV Format = "prompt-csv"
 	// FormatShareGPT is ShareGPT: messages of {from, value}.
 	FormatShareGPT Format = "sharegpt"
 	// FormatKdConv is KdConv: messages without roles, whose speakers take turns.
@@ -46,6 +48,7 @@ func formatTable() []formatRow {
 		{FormatToolBench, toolBench{}, unitValue, "toolbench/1"},
 		{FormatInterCode, interCode{}, unitValue, "intercode/1"},
 		{FormatTaskmaster, taskmaster{}, unitValue, "taskmaster/1"},
+		{FormatPromptCSV, promptCSV{}, unitText, "prompt-csv/1"},
 		{FormatShareGPT, shareGPT{}, unitValue, "sharegpt/1"},
 		{FormatKdConv, kdConv{}, unitValue, "1"},
 		{FormatAnthropic, anthropic{}, unitValue, "anthropic/1"},

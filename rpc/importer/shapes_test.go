@@ -98,7 +98,7 @@ func tell(b *strings.Builder, g Graph) {
 			continue
 		}
 		names[n.Id] = n.GetTemplate().Name
-		fmt.Fprintf(b, "template %s %q\n", n.GetTemplate().Name, n.GetTemplate().TemplateText)
+		fmt.Fprintf(b, "template %s %q%s\n", n.GetTemplate().Name, n.GetTemplate().TemplateText, specifics(n.GetTemplate()))
 	}
 	for _, n := range g.Nodes {
 		id := name(n)
@@ -120,6 +120,21 @@ func tell(b *strings.Builder, g Graph) {
 	for _, e := range g.Edges {
 		fmt.Fprintf(b, "  %s %s -> %s %s\n", strings.TrimPrefix(e.Type.String(), "EDGE_TYPE_"), names[e.FromNodeId], names[e.ToNodeId], attributes(e.Properties))
 	}
+}
+
+// specifics are what a template says besides its name and text, when it says something.
+func specifics(t *pb.TemplateNode) string {
+	var b strings.Builder
+	for _, v := range t.Variables {
+		fmt.Fprintf(&b, " var=%q required=%t", v.Name, v.Required)
+		if v.DefaultValue != nil {
+			fmt.Fprintf(&b, " default=%q", *v.DefaultValue)
+		}
+	}
+	if len(t.Metadata) > 0 {
+		b.WriteString(" " + attributes(t.Metadata))
+	}
+	return b.String()
 }
 
 func at(ts interface {
