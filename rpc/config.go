@@ -16,10 +16,13 @@ type Config struct {
 	Version string
 	// MaxConnections bounds open connections; more wait to be accepted.
 	MaxConnections int
+	// MaxCalls bounds the calls that are under way at once, streams among them, of all connections together; more are refused.
+	MaxCalls int
 	// RequestBudget bounds the bytes of the requests of more than 64 KiB that are under way at once, of all connections
 	// together. Memory for about three times as many is in use then.
 	RequestBudget int64
-	// RequestTimeout is the deadline of unary calls whose caller set none, and of the first read of a stream.
+	// RequestTimeout is the deadline of unary calls whose caller set none, and of the first message and the first read of a
+	// stream.
 	RequestTimeout time.Duration
 	// LeaderTimeout is how long a call waits for a leader before it is told that there is none.
 	LeaderTimeout time.Duration
@@ -35,6 +38,7 @@ type Config struct {
 // Defaults of Config.
 const (
 	DefaultMaxConnections = 10_000
+	DefaultMaxCalls       = 20_000
 	DefaultRequestBudget  = 256 << 20 // bytes
 	DefaultRequestTimeout = 30 * time.Second
 	DefaultLeaderTimeout  = 10 * time.Second
@@ -44,7 +48,7 @@ const (
 // DefaultConfig is the configuration of a server about which nobody has said anything.
 func DefaultConfig() Config {
 	return Config{
-		Version: "dev", MaxConnections: DefaultMaxConnections, RequestBudget: DefaultRequestBudget, RequestTimeout: DefaultRequestTimeout,
+		Version: "dev", MaxConnections: DefaultMaxConnections, MaxCalls: DefaultMaxCalls, RequestBudget: DefaultRequestBudget, RequestTimeout: DefaultRequestTimeout,
 		LeaderTimeout: DefaultLeaderTimeout, StallTimeout: DefaultStallTimeout, Reflection: true, Health: true,
 	}
 }
@@ -57,6 +61,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxConnections < 1 {
 		problems = append(problems, fmt.Errorf("max connections is %d, at least 1", c.MaxConnections))
+	}
+	if c.MaxCalls < 1 {
+		problems = append(problems, fmt.Errorf("max calls is %d, at least 1", c.MaxCalls))
 	}
 	if c.RequestBudget < graph.MaxRequestBytes {
 		problems = append(problems, fmt.Errorf("request budget is %d bytes, at least %d", c.RequestBudget, graph.MaxRequestBytes))

@@ -23,11 +23,6 @@ const ownServices = "/llm.memory.graph.v1."
 // unary is what is the same for all unary calls.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	start := time.Now()
-	if _, set := ctx.Deadline(); !set {
-		limited, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
-		defer cancel()
-		ctx = limited
-	}
 	c, err := newCall(ctx, info.FullMethod)
 	var reply any
 	if err == nil {
@@ -176,6 +171,8 @@ type serverStream struct {
 	opened atomic.Bool
 	// hold is what the last message takes of the budget, until the next is asked for.
 	hold hold
+	// received says that the first message has come; one goroutine receives.
+	received bool
 	// guard ends a stream that holds a snapshot when a message is left unread for too long; one goroutine sends.
 	guard *time.Timer
 }
@@ -208,9 +205,17 @@ func (st *serverStream) SendMsg(m any) error {
 	return err
 }
 
+// errNoRequest ends a stream that was opened and not asked anything.
+var errNoRequest = fmt.Errorf("the stream was opened, but its first message did not come in time: %w", context.DeadlineExceeded)
+
 // RecvMsg refuses what did not decode. It does not wait longer than the stream lives; m is not to be used after an error.
 func (st *serverStream) RecvMsg(m any) error {
 	st.hold.change(0)
+	if !st.received {
+		st.received = true
+		impatient := time.AfterFunc(st.server.cfg.RequestTimeout, func() { st.cancel(errNoRequest) })
+		defer impatient.Stop()
+	}
 	received := make(chan error, 1)
 	st.server.streams.Add(1)
 	go func() {

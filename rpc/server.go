@@ -46,6 +46,7 @@ type Server struct {
 	metrics *telemetry.Metrics
 	logger  hclog.Logger
 	budget  *requestBudget
+	gate    *gate
 	grpc    *grpc.Server
 	started time.Time
 
@@ -60,7 +61,7 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("rpc configuration: %w", err)
 	}
-	s := &Server{cfg: cfg, log: log, machine: machine, logger: cfg.Logger, budget: &requestBudget{limit: cfg.RequestBudget}, started: time.Now()}
+	s := &Server{cfg: cfg, log: log, machine: machine, logger: cfg.Logger, budget: &requestBudget{limit: cfg.RequestBudget}, gate: newGate(cfg), started: time.Now()}
 	if s.logger == nil {
 		s.logger = hclog.NewNullLogger()
 	}
@@ -75,6 +76,7 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.WaitForHandlers(true),
+		grpc.InTapHandle(s.gate.admit),
 		grpc.UnaryInterceptor(s.unary),
 		grpc.StreamInterceptor(s.stream),
 	)
@@ -87,6 +89,7 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 	if cfg.Reflection {
 		reflection.Register(services)
 	}
+	s.gate.know(s.grpc.GetServiceInfo())
 	s.logger.Debug("serving", "compression", compression)
 	return s, nil
 }
