@@ -5,6 +5,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/identity"
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/raftlog"
@@ -71,6 +72,9 @@ func (n *Node) settle(folder identity.Folder, rows *store.Store) (identity.Meta,
 	return meta, identity.Save(folder, meta)
 }
 
+// storePause is how long the store waits between two tries of a write that fails.
+const storePause = 500 * time.Millisecond
+
 // storeOptions let the node hear of a store that fails behind its back.
 func (n *Node) storeOptions() store.Options {
 	o := n.config.Store
@@ -82,6 +86,7 @@ func (n *Node) storeOptions() store.Options {
 		n.fatal(fmt.Errorf("store: %w", err))
 	}
 	o.OnFull = n.storeFull
+	o.Pause = func() { time.Sleep(storePause) }
 	if o.OnMessage == nil {
 		logger := n.config.Logger.Named("store")
 		o.OnMessage = func(text string) { logger.Debug(text) }

@@ -51,7 +51,7 @@ func (n *Node) Status() (Status, error) {
 		State: n.raft.State().String(), Ready: n.Ready() == nil, Term: n.raft.CurrentTerm(),
 		Committed: n.raft.CommitIndex(), Applied: n.machine.Applied(), Durable: durable,
 		FirstLog: first, LastLog: last,
-		LogBytes: n.logs.AppendedBytes() - n.replica.snapshotAt.Load(), Queued: queued, Disk: n.room.State(), DamagedStores: n.damagedStores(),
+		LogBytes: n.logs.AppendedBytes() - n.replica.snapshotAt.Load(), Queued: queued, Disk: n.Disk(), DamagedStores: n.DamagedStores(),
 	}, nil
 }
 
@@ -74,14 +74,18 @@ func (n *Node) snapshot() error {
 	return err
 }
 
-// damagedStores counts what was moved aside. That nobody can look is not worth a status without all else.
-func (n *Node) damagedStores() int {
+// Disk is how full the disk of the data folder is, as of the last second; zero in memory.
+func (n *Node) Disk() reserve.State { return n.room.State() }
+
+// DamagedStores counts the damaged stores that were moved aside and are still in the data folder. That nobody can look is
+// logged.
+func (n *Node) DamagedStores() int {
 	if n.config.InMemory {
 		return 0
 	}
 	paths, err := identity.Folder(n.config.Folder).MovedAside()
 	if err != nil {
-		n.logger.Warn("status", "error", err)
+		n.logger.Warn("damaged stores", "error", err)
 	}
 	return len(paths)
 }

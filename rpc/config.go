@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	"github.com/globalbusinessadvisors/llm-memory-graph/rpc/telemetry"
 )
 
 // Config is what an operator may set. Start from DefaultConfig.
@@ -31,6 +32,10 @@ type Config struct {
 	StallTimeout time.Duration
 	// Reflection and Health offer server reflection and grpc.health.v1.
 	Reflection, Health bool
+	// Disk tells how full the disk of this node is, for metrics; nil for a node without one.
+	Disk func() telemetry.Disk
+	// Limit says what this node does not do although it serves, for the metrics port; nil for a node without limits.
+	Limit func() error
 	// Logger hears of panics and of damage; nil for none.
 	Logger hclog.Logger
 }

@@ -79,6 +79,11 @@ func (s *Server) serveState(w http.ResponseWriter, good, bad string) {
 	if err := s.serving(); err != nil {
 		body.Status, body.Reason, code = bad, err.Error(), http.StatusServiceUnavailable
 	}
+	if code == http.StatusOK && s.cfg.Limit != nil {
+		if err := s.cfg.Limit(); err != nil {
+			body.Reason = err.Error()
+		}
+	}
 	text, err := json.Marshal(body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)

@@ -65,7 +65,7 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 	if s.logger == nil {
 		s.logger = hclog.NewNullLogger()
 	}
-	s.metrics = telemetry.New(telemetry.Options{Methods: methods(), Counts: s.counts, Cache: s.cache})
+	s.metrics = telemetry.New(telemetry.Options{Methods: methods(), Counts: s.counts, Cache: s.cache, Disk: cfg.Disk})
 	s.stop, s.halt = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.ForceServerCodecV2(newCodec(s.budget)),

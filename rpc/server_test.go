@@ -22,6 +22,7 @@ import (
 	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1/graphgrpc"
+	"github.com/globalbusinessadvisors/llm-memory-graph/rpc/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -155,6 +156,7 @@ func startOn(t *testing.T, log *memoryLog, configure ...func(*Config)) *rig {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Version = "1.2.3"
+	cfg.Disk = func() telemetry.Disk { return telemetry.Disk{} }
 	for _, f := range configure {
 		f(&cfg)
 	}

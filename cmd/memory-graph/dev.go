@@ -46,6 +46,7 @@ type serverConfig struct {
 	snapshotInterval           time.Duration
 	trailingLogs, retainEvents uint64
 	retainAge                  time.Duration
+	diskReserve                reserveSize
 }
 
 // logLevels are the levels of the log, the loudest first.
@@ -97,6 +98,8 @@ Each setting is taken from its flag, else from the environment variable named wi
 	f.Uint64Var(&cfg.trailingLogs, "trailing-logs", cluster.DefaultTrailingLogs, "log entries to keep after that, at least 1024")
 	f.Uint64Var(&cfg.retainEvents, "event-retention-count", defaultEventCount, "events to keep, 0 for all")
 	f.DurationVar(&cfg.retainAge, "event-retention-age", defaultEventAge, "how long to keep events, 0 for ever")
+	f.Var(&cfg.diskReserve, "disk-reserve", "room that stays free on the disk of the data folder, below which writes are refused: as 512MiB; "+
+		"auto for the larger of 1 GiB and 5 %, 0 for none (DISK_RESERVE)")
 	_ = cmd.MarkFlagDirname("data-dir")
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions(logLevels(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -133,8 +136,9 @@ func (c *serverConfig) node(logger hclog.Logger, fail context.CancelCauseFunc) c
 	return cluster.Config{
 		Folder: c.dataDir, InMemory: c.inMemory, Name: "dev", Version: version, Random: rand.Reader, Logger: logger,
 		SnapshotThreshold: c.snapshotThreshold, SnapshotInterval: c.snapshotInterval, TrailingLogs: c.trailingLogs,
-		Retention: fsm.Retention{Count: c.retainEvents, Age: c.retainAge},
-		Fatal:     func(err error) { fail(fmt.Errorf("the node failed: %w", err)) },
+		DiskReserve: int64(c.diskReserve),
+		Retention:   fsm.Retention{Count: c.retainEvents, Age: c.retainAge},
+		Fatal:       func(err error) { fail(fmt.Errorf("the node failed: %w", err)) },
 	}
 }
 

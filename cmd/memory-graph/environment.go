@@ -30,6 +30,7 @@ var settings = [...]setting{
 	{name: "REQUEST_TIMEOUT_MS", flag: "request-timeout", convert: milliseconds},
 	{name: "ENABLE_REFLECTION", flag: "reflection"},
 	{name: "ENABLE_HEALTH", flag: "health"},
+	{name: "DISK_RESERVE", flag: "disk-reserve"},
 }
 
 // unsupported are variables of features that this version does not have. Starting without what they ask for would be

@@ -21,6 +21,7 @@ func TestFlagBeforeEnvironmentBeforeDefault(t *testing.T) {
 		"REQUEST_TIMEOUT_MS":   {"1500", "1.5s", "30s", "30s"},
 		"ENABLE_REFLECTION":    {"false", "false", "true", "true"},
 		"ENABLE_HEALTH":        {"0", "false", "true", "true"},
+		"DISK_RESERVE":         {"512MiB", "512MiB", "0", "0"},
 	}
 	if len(tests) != len(settings) {
 		t.Errorf("%d variables are tested, there are %d", len(tests), len(settings))
@@ -157,6 +158,7 @@ func TestWrongServerFlags(t *testing.T) {
 		{[]string{"--request-timeout", "0"}, "request timeout is 0s"},
 		{[]string{"--trailing-logs", "0"}, "--trailing-logs is 0"},
 		{[]string{"--log-level", ""}, "no log level"},
+		{[]string{"--disk-reserve", "5%"}, "is no size: use auto"},
 		{[]string{"here"}, "unknown command"},
 	}
 	for _, tt := range tests {

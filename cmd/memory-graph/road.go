@@ -62,3 +62,11 @@ func measureRaft() (prometheus.Collector, error) {
 	}
 	return registry, telemetry.MeasureRaft(sink)
 }
+
+// diskOf tells the metrics how full the disk of a node is.
+func diskOf(node *cluster.Node) func() telemetry.Disk {
+	return func() telemetry.Disk {
+		d := node.Disk()
+		return telemetry.Disk{Free: d.Free, Reserve: d.Reserve, Ballast: d.Ballast, Refusing: d.Refusing, DamagedStores: node.DamagedStores()}
+	}
+}

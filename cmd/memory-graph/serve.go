@@ -43,7 +43,11 @@ func (p *program) runServer(ctx context.Context, cfg serverConfig, failed *failu
 	}
 	defer closing(&err, node.Close)
 
-	server, err := rpc.New(cfg.api(logger), &road{node: node}, node.Machine())
+	api := cfg.api(logger)
+	if !cfg.inMemory {
+		api.Disk, api.Limit = diskOf(node), node.Limit
+	}
+	server, err := rpc.New(api, &road{node: node}, node.Machine())
 	if err != nil {
 		return err
 	}
@@ -52,17 +56,17 @@ func (p *program) runServer(ctx context.Context, cfg serverConfig, failed *failu
 		return fmt.Errorf("metrics of raft: %w", err)
 	}
 
-	api, metrics, err := cfg.listeners()
+	calls, metrics, err := cfg.listeners()
 	if err != nil {
 		return err
 	}
-	running := start(server, api, metrics, failed)
+	running := start(server, calls, metrics, failed)
 	defer running.wait()
 	defer running.shutDown(logger, failed)
 
 	err = awaitReady(ctx, node, logger)
 	if err == nil {
-		err = p.welcome(ctx, cfg, logger, api.Addr(), metrics.Addr())
+		err = p.welcome(ctx, cfg, logger, calls.Addr(), metrics.Addr())
 	}
 	if err != nil && ctx.Err() == nil {
 		return err

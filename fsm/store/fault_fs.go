@@ -9,14 +9,9 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
-
-// faultPause is how long a write that fails waits before it says so, when one has failed before: Pebble tries a flush that
-// failed again at once, for ever.
-const faultPause = 500 * time.Millisecond
 
 // faultFS tells of writes and syncs that fail, and of reads that the disk cannot do (DECISIONS.md D11). A write that finds no
 // room is tried again when somebody has made some.
@@ -45,12 +40,13 @@ func (f faultFS) try(path string, what func() error) error {
 	return err
 }
 
-// tell reports that a write failed. It waits when that is not the first time.
+// tell reports that a write failed. When that is not the first time it waits before that, as long as the one who opened the
+// store wants: Pebble tries a flush that failed again at once, for ever.
 func (f faultFS) tell(path string, err error) {
-	f.o.report(fmt.Errorf("write of file %s: %w", path, err))
-	if f.failed.Swap(true) {
-		time.Sleep(faultPause)
+	if f.failed.Swap(true) && f.o.Pause != nil {
+		f.o.Pause()
 	}
+	f.o.report(fmt.Errorf("write of file %s: %w", path, err))
 }
 
 // read tells of what the disk itself could not do; that a file ends is none of it.

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -91,25 +90,42 @@ func TestWriteThatFailsIsToldAndNotTriedInALoop(t *testing.T) {
 				}
 			}
 			o.OnFull = func(string) bool { return false }
+			again, resume := make(chan bool), make(chan bool)
+			o.Pause = func() {
+				again <- true
+				<-resume
+			}
 			s, err := openPebble(errorfs.Wrap(vfs.NewMem(), d), crashDir, o)
 			if err != nil {
 				t.Fatal(err)
 			}
 			work(t, s, 1)
 			d.set(1_000_000, ".sst", kind)
-			begun := time.Now()
 			flushed := make(chan error, 1)
 			go func() { flushed <- s.Flush() }()
-			tries := 0
-			for tries < 3 {
-				if err := <-heard; errors.Is(err, kind) && strings.Contains(err.Error(), ".sst") && strings.Contains(err.Error(), "write of file") {
-					tries++
+			told := func() (writes int) {
+				for len(heard) > 0 {
+					if err := <-heard; errors.Is(err, kind) && strings.Contains(err.Error(), "write of file") && strings.Contains(err.Error(), ".sst") {
+						writes++
+					}
 				}
+				return writes
 			}
-			if took := time.Since(begun); took < faultPause {
-				t.Errorf("tried %d times within %v", tries, took)
+			for range 3 {
+				<-again
+				if n := told(); n != 1 {
+					t.Errorf("%d writes failed before a pause, want one", n)
+				}
+				resume <- true
 			}
+			<-again
 			d.set(0, "", nil)
+			close(resume)
+			go func() {
+				for range again {
+				}
+			}()
+			defer close(again)
 			if err := errors.Join(<-flushed, s.Close()); err != nil {
 				t.Fatal(err)
 			}

@@ -28,6 +28,9 @@ type Options struct {
 	// OnFull hears that the disk has no room for a write to a file; true says that there is some more now, so the write is
 	// tried again. nil for nobody: such a write fails like any other.
 	OnFull func(path string) bool
+	// Pause waits a little; it is called when a write has failed that is not the first one, so that what is tried again is
+	// not tried in a loop. nil does not wait.
+	Pause func()
 }
 
 func (o Options) withDefaults() Options {

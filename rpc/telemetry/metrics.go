@@ -32,6 +32,8 @@ type Options struct {
 	Counts func() (Counts, error)
 	// Cache reads how the cache of this node's store fares; nil leaves its metrics out.
 	Cache func() Cache
+	// Disk reads how full the disk of this node is; nil leaves its metrics out.
+	Disk func() Disk
 	// Now is the clock of averages; nil for the real one.
 	Now func() time.Time
 }
@@ -73,6 +75,9 @@ func New(o Options) *Metrics {
 	}
 	if o.Cache != nil {
 		m.registry.MustRegister(newCacheMetrics(o.Cache))
+	}
+	if o.Disk != nil {
+		m.registry.MustRegister(newDiskMetrics(o.Disk))
 	}
 	for _, method := range o.Methods {
 		m.requests.WithLabelValues(method, statusOK)
