@@ -239,4 +239,8 @@ func TestTextsDiffer(t *testing.T) {
 	if len(a) != 256 || bytes.Equal(a, b) || !bytes.Equal(a, appendText(nil, 1, 256)) {
 		t.Errorf("%s\n%s", a, b)
 	}
+	// PostgreSQL is given the same; its side has the same test.
+	if got, want := string(appendText(nil, 7, 24)), "X3gMZRe4LPcYGP0fNPMRCoSs"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
