@@ -25,6 +25,7 @@ type Batch struct {
 	known   map[graph.Tenant]*hidden
 	events  []Mark // those of this batch
 	kept    int    // how many of them were there at the mark
+	txs     map[graph.Tenant]*Tx
 }
 
 // Begin opens a batch. It panics when one is open already or the store is closed.
@@ -39,10 +40,10 @@ func (s *Store) Begin() *Batch {
 		panic("store: a batch is open")
 	}
 	s.writing = true
-	live := g.engine.live()
+	live := latestRows{g.engine.live(), g.warm}
 	return &Batch{
 		store: s, gen: g, live: live, rows: newOverlay(live), system: s.system, marked: s.system,
-		expiry: s.expiry, from: s.expiry, highest: s.system.Position, known: map[graph.Tenant]*hidden{},
+		expiry: s.expiry, from: s.expiry, highest: s.system.Position, known: map[graph.Tenant]*hidden{}, txs: map[graph.Tenant]*Tx{},
 	}
 }
 
@@ -86,6 +87,9 @@ func (b *Batch) Commit() error {
 	writes = append(writes, &write{key: systemKey, value: b.system.encode()})
 	if err := b.gen.engine.apply(slices.Values(writes)); err != nil {
 		return fmt.Errorf("commit: %w", err)
+	}
+	for _, w := range writes {
+		b.gen.warm.wrote(w)
 	}
 	b.store.mu.Lock()
 	b.store.system, b.store.expiry = b.system, b.expiry
@@ -131,8 +135,13 @@ func (b *Batch) Discard() {
 
 // Tx reads and changes the graph of a tenant.
 func (b *Batch) Tx(t graph.Tenant) *Tx {
-	hide := func() (*hidden, error) { return b.hidden(t) }
-	return &Tx{View: View{rows: b.rows, tenant: t, hidden: hide}, batch: b}
+	x := b.txs[t]
+	if x == nil {
+		hide := func() (*hidden, error) { return b.hidden(t) }
+		x = &Tx{View: View{rows: b.rows, tenant: t, hidden: hide}, batch: b}
+		b.txs[t] = x
+	}
+	return x
 }
 
 func (b *Batch) hidden(t graph.Tenant) (*hidden, error) {

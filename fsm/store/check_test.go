@@ -247,13 +247,18 @@ func TestEveryDamagedRowIsFound(t *testing.T) {
 // nil2 is a value that is there and empty.
 func nil2() []byte { return []byte{} }
 
-// write1 writes one row round everything; a nil value removes.
+// write1 writes one row round everything, and makes the store forget what it knows of its rows; a nil value removes.
 func write1(t testing.TB, s *Store, key, value []byte) {
 	t.Helper()
 	w := &write{key: key, value: value, deleted: value == nil}
 	if err := s.current.engine.apply(func(yield func(*write) bool) { yield(w) }); err != nil {
 		t.Fatal(err)
 	}
+	s.current.warm = newWarm()
+	s.mu.Lock()
+	passed := s.passedLocked()
+	s.mu.Unlock()
+	passed.release()
 }
 
 // wantFindings compares lines with how they begin.

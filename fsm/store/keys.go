@@ -53,6 +53,8 @@ const (
 	tenantPrefixBytes = 6 // keyspace, tenant, kind
 	placeBytes        = 16
 	doomedBytes       = 13
+
+	outcomePrefixBytes = 5 // keyspace, tenant
 )
 
 // Ways of writing an id into a key.

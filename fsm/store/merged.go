@@ -10,6 +10,7 @@ import (
 // open are seen when they lie ahead of it.
 type mergedCursor struct {
 	o       *overlay
+	order   *btree.BTreeG[*write]
 	r       keyRange
 	reverse bool
 	base    cursor
@@ -62,7 +63,7 @@ func (c *mergedCursor) again() bool {
 func (c *mergedCursor) place(key []byte) {
 	c.changes = c.o.changes
 	c.iter.Release()
-	c.iter.Init(c.o.ordered(), false)
+	c.iter.Init(c.order, false)
 	pivot := c.o.pivot(key)
 	var ok bool
 	switch {

@@ -11,15 +11,15 @@ import (
 // overlay is the writes of a batch over the state under it. Reads see both. Everything since the last mark can be undone.
 // Keys and values that it is given are copied.
 //
-// Writes are found by hash: most rows of a batch are written once and never looked for in order. The order is made when a
-// cursor first wants it, and kept from then on.
+// Writes are found by hash: most rows of a batch are written once and never looked for in order. The order of a class of keys
+// is made when a cursor first wants it, and kept from then on.
 type overlay struct {
 	base  reader
 	seed  maphash.Seed
 	slots []uint32 // hash to place in writes, from 1; 0 is free. A power of two, at most half of it used.
 	// writes are in the order in which their keys came up. Some only remember what the state under the batch has.
 	writes []*write
-	order  *btree.BTreeG[*write] // nil until a cursor wants it
+	order  [classes]*btree.BTreeG[*write] // nil until a cursor wants one of that class
 	// undo holds what each change since the mark replaced.
 	undo []undone
 	// changes counts them, so that an open cursor notices.
@@ -160,8 +160,10 @@ func (o *overlay) before(key []byte) (value []byte, w *write, err error) {
 // change makes a write say what is to be, and notes what it said.
 func (o *overlay) change(w *write, value []byte, deleted bool) {
 	o.undo = append(o.undo, undone{w, w.value, w.deleted, w.void})
-	if w.void && o.order != nil {
-		o.order.Set(w)
+	if w.void {
+		if order := o.order[class(w.key)]; order != nil {
+			order.Set(w)
+		}
 	}
 	w.value, w.deleted, w.void = value, deleted, false
 	o.changes++
@@ -227,19 +229,19 @@ func (o *overlay) all() []*write {
 	return out
 }
 
-// ordered is the writes in the order of keys.
-func (o *overlay) ordered() *btree.BTreeG[*write] {
-	if o.order != nil {
-		return o.order
+// ordered is the writes of a class in the order of keys.
+func (o *overlay) ordered(c int) *btree.BTreeG[*write] {
+	if o.order[c] != nil {
+		return o.order[c]
 	}
 	less := func(a, b *write) bool { return bytes.Compare(a.key, b.key) < 0 }
-	o.order = btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
+	o.order[c] = btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
 	for _, w := range o.writes {
-		if !w.void {
-			o.order.Set(w)
+		if !w.void && class(w.key) == c {
+			o.order[c].Set(w)
 		}
 	}
-	return o.order
+	return o.order[c]
 }
 
 // pivot is a write to search with, valid until the next search.
@@ -248,10 +250,12 @@ func (o *overlay) pivot(key []byte) *write {
 	return &o.probe
 }
 
+// open starts a cursor over a range, which must lie in one class.
 func (o *overlay) open(r keyRange, reverse bool) (cursor, error) {
 	base, err := o.base.open(r, reverse)
 	if err != nil {
 		return nil, err
 	}
-	return &mergedCursor{o: o, r: r, reverse: reverse, base: base, iter: o.ordered().Iter()}, nil
+	order := o.ordered(class(r.lower))
+	return &mergedCursor{o: o, order: order, r: r, reverse: reverse, base: base, iter: order.Iter()}, nil
 }

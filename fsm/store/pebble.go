@@ -106,7 +106,7 @@ func (h *pebbleHome) openCurrent() (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &generation{engine: e, name: name}, nil
+	return &generation{engine: e, warm: newWarm(), name: name}, nil
 }
 
 // readCurrent reads CURRENT. Without one the folder must be new: the state is then creating.

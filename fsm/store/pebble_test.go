@@ -313,6 +313,7 @@ func TestFaultsOfTheDiskAreTold(t *testing.T) {
 	}
 	sn := s.Snapshot()
 	defer sn.Close()
+	s.current.warm = newWarm() // so that the disk is asked
 	b := s.Begin()
 	fail.set(func(op errorfs.Op) bool {
 		return strings.HasSuffix(op.Path, ".sst") && (op.Kind == errorfs.OpFileReadAt || op.Kind == errorfs.OpOpen)

@@ -136,10 +136,7 @@ func damage(t testing.TB, s *Store, name string, value []byte) {
 	if key == nil {
 		t.Fatalf("no row %s", name)
 	}
-	w := &write{key: key, value: value, deleted: value == nil}
-	if err := s.current.engine.apply(func(yield func(*write) bool) { yield(w) }); err != nil {
-		t.Fatal(err)
-	}
+	write1(t, s, key, value)
 }
 
 func TestDamagedRowsAreNamed(t *testing.T) {

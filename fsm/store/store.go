@@ -82,6 +82,7 @@ const (
 // generation is an engine that is current, or that snapshots still read.
 type generation struct {
 	engine  engine
+	warm    *warm // of the writer
 	name    string
 	users   int  // guarded by Store.mu: the store itself while current, snapshots, batches
 	discard bool // guarded by Store.mu: remove it when the last user is gone
@@ -113,7 +114,7 @@ type Store struct {
 
 // OpenMemory makes an empty store in memory.
 func OpenMemory() *Store {
-	return newStore(Options{}.withDefaults(), memoryHome{}, &generation{engine: newMemoryEngine()}, System{})
+	return newStore(Options{}.withDefaults(), memoryHome{}, &generation{engine: newMemoryEngine(), warm: newWarm()}, System{})
 }
 
 func newStore(o Options, h home, g *generation, sys System) *Store {
@@ -284,7 +285,7 @@ func (s *Store) install(st *Staged, index, term uint64) error {
 	if err := st.landing.adopt(); err != nil {
 		return err
 	}
-	next := &generation{engine: st.engine, name: st.landing.name(), users: 1}
+	next := &generation{engine: st.engine, warm: newWarm(), name: st.landing.name(), users: 1}
 	st.engine = nil
 	s.mu.Lock()
 	old := s.current
