@@ -69,7 +69,7 @@ var rooms = []room{
 		dir: "rpc", folders: []string{"rpc", "cluster", "fsm", "graph", "proto"},
 		modules: []string{protobuf, grpcModule, googleRPC, prometheus, promModel, goMetrics, hclog, uuid},
 	},
-	{dir: "rpc/importer", folders: []string{"rpc/importer", "graph", "proto"}, modules: []string{protobuf, grpcModule, googleRPC, uuid}},
+	{dir: "rpc/importer", folders: []string{"rpc/importer", "graph", "proto"}, modules: []string{protobuf, grpcModule, googleRPC, uuid, yaml}},
 	// A client that speaks HTTP/2 itself, and the log store alone, for what it costs by itself.
 	{dir: "rpc/load", folders: []string{"rpc/load", "cluster/raftlog", "proto"}, modules: []string{protobuf, hdr, xnet, raft}},
 	{

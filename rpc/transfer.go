@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"strconv"
 
 	"google.golang.org/grpc"
 
@@ -55,12 +56,17 @@ func (t *transfer) Import(stream grpc.ClientStreamingServer[pb.ImportRequest, pb
 	return stream.SendAndClose(&im.done)
 }
 
-// stopped adds to an error where to resume.
+// stopped adds to an error where to resume, and what became of the chunks before it.
 func (im *importing) stopped(err error) error {
 	if im.chunks == 0 || im.chunks < im.skip {
 		return err
 	}
-	return &notedError{err: err, notes: map[string]string{"resume_token": im.token()}}
+	whole := func(n int64) string { return strconv.FormatInt(n, 10) }
+	return &notedError{err: err, notes: map[string]string{
+		"resume_token": im.token(), "chunks": strconv.FormatUint(im.chunks, 10),
+		"nodes_created": whole(im.done.NodesCreated), "nodes_unchanged": whole(im.done.NodesUnchanged),
+		"edges_created": whole(im.done.EdgesCreated), "edges_unchanged": whole(im.done.EdgesUnchanged),
+	}}
 }
 
 // chunk commits one message, unless an earlier stream has.

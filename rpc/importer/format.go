@@ -35,6 +35,8 @@ const (
 	unitFile
 	// unitText is the whole file as text, for what is no JSON.
 	unitText
+	// unitStream is unitText for a format that reads JSON by itself, since it knows better how.
+	unitStream
 )
 
 // A claim is what a format says about an item.
@@ -59,7 +61,7 @@ func claimIf(yes bool) claim {
 type head struct {
 	// values is the item for unitValue, and for unitFile the first values of the file, at least one and at most headValues.
 	values []*item
-	// text is the first headBytes of the file, for unitText.
+	// text is the first headBytes of the file, for unitText and unitStream.
 	text []byte
 }
 
@@ -85,7 +87,7 @@ type item struct {
 	// next returns the next value of a unitFile; io.EOF after the last one. Values that cannot be read are reported and
 	// left out.
 	next func() (*item, error)
-	// text is the whole file of a unitText, without a byte order mark.
+	// text is the whole file of a unitText or unitStream, without a byte order mark.
 	text io.Reader
 	// source is the file.
 	source Source

@@ -2,6 +2,8 @@ package importer
 
 // The formats. Each of them is recognised by content under FormatAuto; naming one reads what it can and refuses the rest.
 const (
+	// FormatExport is what `memory-graph export` writes.
+	FormatExport Format = "memory-graph"
 	// FormatSWEAgent is a SWE-agent trajectory: OpenAI chat messages under history, whose text variants carry tool
 	// calls in action and tool results in the user message that follows.
 	FormatSWEAgent Format = "swe-agent"
@@ -15,6 +17,8 @@ const (
 	FormatTaskmaster Format = "taskmaster"
 	// FormatPromptCSV is a table of prompt templates: CSV with the columns act and prompt, and ${name:default} in the texts.
 	FormatPromptCSV Format = "prompt-csv"
+	// FormatPromptSource is promptsource's files of templates: YAML with Jinja texts.
+	FormatPromptSource Format = "promptsource"
 	// FormatShareGPT is ShareGPT: messages of {from, value}.
 	FormatShareGPT Format = "sharegpt"
 	// FormatKdConv is KdConv: messages without roles, whose speakers take turns.
@@ -25,6 +29,12 @@ const (
 	FormatPiMono Format = "pi-mono"
 	// FormatOpenHands is the event streams of OpenHands: actions and observations, joined by cause.
 	FormatOpenHands Format = "openhands"
+	// FormatADK is sessions of Google's Agent Development Kit; FormatADKEval and FormatADKEvalList its evaluation sets, new and old.
+	FormatADK         Format = "adk"
+	FormatADKEval     Format = "adk-eval"
+	FormatADKEvalList Format = "adk-eval-list"
+	// FormatGemini is requests and logs of the Gemini API: contents made of parts.
+	FormatGemini Format = "gemini"
 	// FormatAnthropic is messages of the Anthropic API: requests with their system text beside the messages, logs of
 	// {request, response}, and lists of messages made of blocks (text, tool_use, tool_result, thinking, …).
 	FormatAnthropic Format = "anthropic"
@@ -36,12 +46,13 @@ const (
 )
 
 // formatTable lists the formats in order of preference: the first one that claims an item reads it, so the narrow ones
-// come first and those that read almost anything last. Those of unitFile and unitText are asked once for each file,
+// come first and those that read almost anything last. Those of unitFile, unitText and unitStream are asked once for each file,
 // before the others.
 func formatTable() []formatRow {
 	return []formatRow{
 		{FormatClaudeCode, claudeCode{}, unitFile, "claude-code/1"},
 		{FormatPiMono, piMono{}, unitFile, "pi-mono/1"},
+		{FormatExport, ownExport{}, unitStream, ""},
 		{FormatOpenHands, openHands{}, unitValue, "openhands/1"},
 		{FormatSWEAgent, sweAgent{}, unitValue, "1"},
 		{FormatOASST, oasst{}, unitValue, "oasst/1"},
@@ -49,8 +60,13 @@ func formatTable() []formatRow {
 		{FormatInterCode, interCode{}, unitValue, "intercode/1"},
 		{FormatTaskmaster, taskmaster{}, unitValue, "taskmaster/1"},
 		{FormatPromptCSV, promptCSV{}, unitText, "prompt-csv/1"},
+		{FormatPromptSource, promptSource{}, unitText, "promptsource/1"},
 		{FormatShareGPT, shareGPT{}, unitValue, "sharegpt/1"},
 		{FormatKdConv, kdConv{}, unitValue, "1"},
+		{FormatADK, adkSession{}, unitValue, "adk/1"},
+		{FormatADKEval, adkEvalSet{}, unitValue, "adk/1"},
+		{FormatADKEvalList, adkEvalList{}, unitValue, "adk/1"},
+		{FormatGemini, gemini{}, unitValue, "gemini/1"},
 		{FormatAnthropic, anthropic{}, unitValue, "anthropic/1"},
 		{FormatOpenAI, openAI{}, unitValue, "1"},
 	}

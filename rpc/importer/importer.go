@@ -10,7 +10,9 @@ package importer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1/graphgrpc"
@@ -40,7 +42,9 @@ type Options struct {
 	Format Format
 	// DryRun reads and counts, and sends nothing; the client may then be nil.
 	DryRun bool
-	// Problem, when set, is called for each problem, in order.
+	// Strict stops at the first problem.
+	Strict bool
+	// Problem, when set, is called for each problem, never at the same time.
 	Problem func(Problem)
 	// Session, when set, is called with the id of each session that was read, in order.
 	Session func(id string)
@@ -78,25 +82,40 @@ type Summary struct {
 	Unchanged int64 `json:"unchanged"`
 }
 
-// Import reads the sources in order and sends what it finds, as one stream. The summary is valid beside an error, too:
-// it then says how far reading came. A source that cannot be opened or read is an error; what is wrong inside one is a
-// Problem. The server's refusals come back as they are, wrapped.
+// Stopped is the error of an import under Options.Strict.
+type Stopped struct{ Problem Problem }
+
+// Error names the problem.
+func (s *Stopped) Error() string { return "stopped at the first problem: " + s.Problem.String() }
+
+// Import reads the sources in order and sends what it finds. The summary is valid beside an error, too: it then says how
+// far reading came. A source that cannot be opened or read is an error; what is wrong inside one is a Problem, and so is a
+// record that the server refuses: because it differs from what is stored under its id, or refers to what is not there.
+// Other errors of the server come back as they are, wrapped. What was sent before an error stays; importing again
+// completes it.
 func Import(ctx context.Context, client graphgrpc.GraphTransferServiceClient, sources []Source, o Options) (Summary, error) {
-	out := &sender{ctx: ctx, client: client, dry: o.DryRun}
-	run := &importRun{options: o, sender: out, shared: make(map[string]bool)}
-	defer out.abort()
-	for _, s := range sources {
-		if err := run.source(ctx, s); err != nil {
-			return run.summary, fmt.Errorf("import %s: %w", s.Name, err)
-		}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	run := &importRun{options: o, stop: stop, shared: make(map[string]bool)}
+	run.sender = newSender(ctx, client, o.DryRun, func(from origin, reason string) {
+		run.problem(Problem{Source: from.source, Where: from.position(), Reason: reason})
+	})
+	defer run.sender.abort()
+	err := run.sources(ctx, sources)
+	if err == nil {
+		var done committed
+		done, err = run.sender.finish()
+		run.summary.Created, run.summary.Unchanged = done.created, done.unchanged
 	}
-	answer, err := out.finish()
+	run.sender.abort()
+	var stopped *Stopped
+	if errors.As(context.Cause(ctx), &stopped) {
+		err = stopped
+	}
 	if err != nil {
-		return run.summary, fmt.Errorf("import: %w", err)
+		err = fmt.Errorf("import: %w", err)
 	}
-	run.summary.Created = answer.GetNodesCreated() + answer.GetEdgesCreated()
-	run.summary.Unchanged = answer.GetNodesUnchanged() + answer.GetEdgesUnchanged()
-	return run.summary, nil
+	return run.summary, err
 }
 
 // maxShared bounds the ids of agents and templates that a run remembers so as to send and count each once. Beyond it,
@@ -109,47 +128,80 @@ type importRun struct {
 	summary Summary
 	sender  *sender
 	shared  map[string]bool
+	stop    context.CancelCauseFunc
+
+	problems sync.Mutex // guards summary.Skipped and the calls of options.Problem
+}
+
+// problem tells of something that was left out; under Strict, it ends the import.
+func (r *importRun) problem(p Problem) {
+	r.problems.Lock()
+	defer r.problems.Unlock()
+	r.summary.Skipped++
+	r.options.problem(p)
+	if r.options.Strict {
+		r.stop(&Stopped{p})
+	}
+}
+
+func (r *importRun) sources(ctx context.Context, sources []Source) error {
+	for _, s := range sources {
+		if err := r.source(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
+		}
+	}
+	return ctx.Err()
 }
 
 func (r *importRun) source(ctx context.Context, s Source) error {
 	r.summary.Files++
-	problems := func(where, format string, args ...any) {
-		r.summary.Skipped++
-		r.options.problem(Problem{Source: s.Name, Where: where, Reason: fmt.Sprintf(format, args...)})
+	read := &reader{source: s, format: r.options.Format, progress: r.options.Progress}
+	read.problem = func(where, format string, args ...any) {
+		r.problem(Problem{Source: s.Name, Where: where, Reason: fmt.Sprintf(format, args...)})
 	}
-	read := &reader{source: s, format: r.options.Format, problem: problems, progress: r.options.Progress}
 	if r.options.Item != nil {
 		read.reads = func(f Format) { r.options.Item(s.Name, f) }
 	}
-	return read.each(ctx, r.graph)
+	return read.each(ctx, func(g Graph) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return r.graph(g, s.Name)
+	})
 }
 
 // graph sends and counts the records of one session, without the agents and templates that went before. Of a session that
 // several files tell of, it leaves out all that went before.
-func (r *importRun) graph(g Graph) error {
+func (r *importRun) graph(g Graph, source string) error {
+	at := func(i int) origin {
+		if i < len(g.Lines) {
+			return origin{source: source, line: g.Lines[i]}
+		}
+		return origin{source: source, where: g.Where}
+	}
 	for _, n := range g.Shared {
-		if err := r.node(n, true); err != nil {
+		if err := r.node(n, true, origin{source: source, where: g.Where}); err != nil {
 			return err
 		}
 	}
-	for _, n := range g.Nodes {
-		if err := r.node(n, g.Keyed); err != nil {
+	for i, n := range g.Nodes {
+		if err := r.node(n, g.Keyed, at(i)); err != nil {
 			return err
 		}
 	}
-	for _, e := range g.Edges {
+	for i, e := range g.Edges {
 		if g.Keyed && r.wasSent(e.Id) {
 			continue
 		}
 		r.summary.Edges++
-		if err := r.sender.edge(e); err != nil {
+		if err := r.sender.edge(e, at(len(g.Nodes)+i)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *importRun) node(n *pb.Node, once bool) error {
+func (r *importRun) node(n *pb.Node, once bool, from origin) error {
 	if n.Type == pb.NodeType_NODE_TYPE_SESSION && r.options.Session != nil {
 		r.options.Session(n.Id)
 	}
@@ -157,7 +209,7 @@ func (r *importRun) node(n *pb.Node, once bool) error {
 		return nil
 	}
 	r.summary.count(n)
-	return r.sender.node(n)
+	return r.sender.node(n, from)
 }
 
 // wasSent says that a record was sent before, and remembers that it now is.

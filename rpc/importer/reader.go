@@ -68,8 +68,8 @@ func (r *reader) file(ctx context.Context, text *bufio.Reader, l layout) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	for _, row := range r.rows(unitText) {
-		if r.format == row.name || !l.json && row.format.claims(head{text: begin}) == claimWhole {
+	for _, row := range append(r.rows(unitStream), r.rows(unitText)...) {
+		if r.format == row.name || (!l.json || row.unit == unitStream) && row.format.claims(head{text: begin}) == claimWhole {
 			return r.read(row, &item{text: text, source: r.source})
 		}
 	}

@@ -21,6 +21,10 @@ type Graph struct {
 	Edges []*pb.Edge
 	// Keyed says that the session is known by a key, so that other files may tell of it, too.
 	Keyed bool
+	// Where is the position in the file, for people; Lines are those of the nodes and then of the edges, when every record
+	// has a line of its own.
+	Where string
+	Lines []int
 }
 
 // A scribe writes down what a format reads in a file. Readers call its methods in the order in which things happened, and
@@ -169,8 +173,12 @@ func (s *scribe) session(spec sessionSpec) *session {
 // close gives the records away. Templates that no prompt came for are instantiated from the last one.
 func (s *session) close() Graph {
 	s.instantiateWaiting(s.last)
+	s.graph.Where = s.position("")
 	return s.graph
 }
+
+// verbatim passes records on that are complete: Nodes, then Edges.
+func (s *scribe) verbatim(g Graph) error { return s.yield(g) }
 
 // metadata adds entries to the session's metadata, as far as they fit.
 func (s *session) metadata(pairs ...pair) { addMetadata(s.rec.Metadata, pairs) }

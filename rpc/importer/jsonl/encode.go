@@ -2,6 +2,7 @@ package jsonl
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -185,7 +186,7 @@ func (e *encoder) prompt(p *pb.PromptNode) {
 	}
 	e.open("metadata")
 	e.text("model", m.Model)
-	if m.Temperature != 0 {
+	if math.Float64bits(m.Temperature) != 0 { // minus zero is a value of its own
 		e.key("temperature")
 		e.b = strconv.AppendFloat(e.b, m.Temperature, 'g', -1, 64)
 	}
