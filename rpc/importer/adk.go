@@ -57,13 +57,12 @@ func (t *adkTalk) event(where string, e fields) {
 	}
 	content := e.object("content")
 	if content == nil {
-		for _, p := range append(custom, flatten(fields{"error": e.either("errorMessage")})...) {
+		for _, p := range append(custom, flatten(e.pick("errorMessage", "errorCode"))...) {
 			t.notes = append(t.notes, entry("event."+e.firstText("id")+"."+p.key, p.value))
 		}
 		return
 	}
-	rest := fields{"invocation_id": e.either("invocationId"), "event_id": e["id"], "branch": e["branch"], "error": e.either("errorMessage"), "author": e["author"]}
-	custom = append(flatten(rest), custom...)
+	custom = append(flatten(e.pick("id", "invocationId", "author", "branch", "errorMessage", "errorCode", "partial", "interrupted")), custom...)
 	a := answerSpec{time: time, custom: custom, answer: e.metaOf()}
 	if author != "user" {
 		a.agent = t.agent(agentSpec{name: author})
@@ -119,7 +118,7 @@ func (adkEvalSet) read(it *item, out *scribe) error {
 // evalTurn tells a question, what the agents said and called on the way, and the final answer.
 func (t *googleTalk) evalTurn(where string, turn fields) {
 	time := turn.time("creation_timestamp", "creationTimestamp")
-	a := answerSpec{time: time, custom: flatten(fields{"invocation_id": turn.either("invocationId")})}
+	a := answerSpec{time: time, custom: flatten(turn.pick("invocationId"))}
 	t.content(where+", user", turn.eitherObject("userContent"), false, a)
 	between := turn.eitherObject("intermediateData")
 	for i, raw := range elements(between.either("intermediateResponses")) {

@@ -71,6 +71,17 @@ func (f fields) eitherText(key string) string {
 // eitherObject is either as an object.
 func (f fields) eitherObject(key string) fields { return fields{key: f.either(key)}.object(key) }
 
+// pick is a copy of some members, under the names that are written_like_this; null ones are left out.
+func (f fields) pick(keys ...string) fields {
+	few := make(fields)
+	for _, key := range keys {
+		if raw := f.either(key); len(raw) > 0 {
+			few[snake(key)] = raw
+		}
+	}
+	return few
+}
+
 // snake writes camelCase as snake_case.
 func snake(key string) string {
 	var b strings.Builder
@@ -235,7 +246,7 @@ func (t *googleTalk) content(where string, f fields, answers bool, a answerSpec)
 	if a.answer != nil {
 		spec.provider = "google"
 	}
-	for _, p := range flatten(used) {
+	for _, p := range flatten(used.without("promptTokenCount", "prompt_token_count", "candidatesTokenCount", "candidates_token_count", "totalTokenCount", "total_token_count")) {
 		spec.custom = append(spec.custom, entry("usage."+p.key, p.value))
 	}
 	r := t.response(to, spec)
@@ -269,7 +280,7 @@ func (t *googleTalk) candidate(where string, answer, log fields) {
 		}
 		known := answer.with("finishReason", f.either("finishReason"))
 		a := answerSpec{answer: known, latencyMs: log.whole("latency_ms"), time: answer.time("createTime", "create_time"),
-			custom: flatten(fields{"response_id": answer.either("responseId")})}
+			custom: flatten(answer.pick("responseId"))}
 		t.content(where, f.object("content"), true, a)
 	}
 }

@@ -241,3 +241,70 @@ func TestOpenHandsTextsAreByteIdentical(t *testing.T) {
 	}
 	sameTexts(t, path, want)
 }
+
+// TestADKTextsAreByteIdentical compares the sessions and the lists of questions.
+func TestADKTextsAreByteIdentical(t *testing.T) {
+	type part struct {
+		Text string
+		Call *struct {
+			ID   string
+			Args json.RawMessage
+		} `json:"function_call"`
+		Response *struct {
+			ID       string
+			Response json.RawMessage
+		} `json:"function_response"`
+	}
+	var session struct {
+		Events []struct {
+			Author  string
+			Content struct{ Parts []part }
+		}
+	}
+	path := filepath.Join(dataDir(t, "adk-samples"), "personalized-shopping", "tests", "example_interactions", "text_search_floral_dress.session.json")
+	decodeFile(t, path, &session)
+	var want texts
+	results := make(map[string]string)
+	for _, e := range session.Events {
+		var said []string
+		calls := 0
+		for _, p := range e.Content.Parts {
+			switch {
+			case p.Call != nil:
+				want.Parameters, want.Results = append(want.Parameters, string(p.Call.Args)), append(want.Results, p.Call.ID)
+				calls++
+			case p.Response != nil:
+				results[p.Response.ID] = string(p.Response.Response)
+			default:
+				said = append(said, p.Text)
+			}
+		}
+		switch {
+		case e.Author == "user":
+			want.Prompts = append(want.Prompts, strings.Join(said, "\n"))
+		case len(said)+calls > 0:
+			want.Responses = append(want.Responses, strings.Join(said, "\n"))
+		}
+	}
+	for i, id := range want.Results {
+		want.Results[i] = results[id]
+	}
+	sameTexts(t, path, []texts{want})
+
+	var list []struct {
+		Query, Reference string
+		Uses             []struct {
+			Input json.RawMessage `json:"tool_input"`
+		} `json:"expected_tool_use"`
+	}
+	path = filepath.Join(dataDir(t, "adk-samples"), "RAG", "eval", "data", "conversation.test.json")
+	decodeFile(t, path, &list)
+	want = texts{}
+	for _, turn := range list {
+		want.Prompts, want.Responses = append(want.Prompts, turn.Query), append(want.Responses, turn.Reference)
+		for _, u := range turn.Uses {
+			want.Parameters, want.Results = append(want.Parameters, string(u.Input)), append(want.Results, "")
+		}
+	}
+	sameTexts(t, path, []texts{want})
+}
