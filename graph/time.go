@@ -24,6 +24,9 @@ func Timestamp(ns int64) *timestamppb.Timestamp {
 
 func unset(t *timestamppb.Timestamp) bool { return t.GetSeconds() == 0 && t.GetNanos() == 0 }
 
+// CheckTime refuses a moment that the graph cannot keep; nil is no moment.
+func CheckTime(field string, t *timestamppb.Timestamp) error { return checkTime(field, t) }
+
 // checkTime refuses a timestamp that is malformed or outside what int64 nanoseconds hold.
 func checkTime(field string, t *timestamppb.Timestamp) error {
 	if t == nil {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
@@ -148,6 +149,78 @@ func TestAnExportOfSessions(t *testing.T) {
 	}
 }
 
+// exportAs collects an export of any kind, in order, and how many edges it left out.
+func (r *rig) exportAs(req *pb.ExportRequest) (chunks []*pb.ImportRequest, leftOut int64) {
+	r.t.Helper()
+	stream := must[grpc.ServerStreamingClient[pb.ExportResponse]](r.t)(r.transfer.Export(r.ctx(), req))
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return chunks, leftOut
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		chunks, leftOut = append(chunks, &pb.ImportRequest{Nodes: m.Nodes, Edges: m.Edges}), m.EdgesLeftOut
+	}
+}
+
+// TestASelfContainedExportGoesIntoAnEmptyStore: its edges end at what it holds, templates bring what they inherit from.
+func TestASelfContainedExportGoesIntoAnEmptyStore(t *testing.T) {
+	r := start(t)
+	first, second, agent := r.furnish()
+	parent := r.template()
+	child := must[*pb.TemplateNode](t)(r.CreateTemplate(r.ctx(), &pb.CreateTemplateRequest{Template: &pb.TemplateNode{
+		Name: "child", TemplateText: "x", Metadata: map[string]string{"parent_id": parent.Id},
+	}}))
+	must[*pb.PromptNode](t)(r.InstantiateTemplate(r.ctx(), &pb.InstantiateTemplateRequest{TemplateId: child.Id, SessionId: first.Id}))
+	must[*pb.Edge](t)(r.CreateEdge(r.ctx(), &pb.CreateEdgeRequest{Edge: &pb.Edge{
+		Id: "from an agent", FromNodeId: agent.Id, ToNodeId: first.Id, Type: pb.EdgeType_EDGE_TYPE_REFERENCES,
+	}}))
+	chunks, leftOut := r.exportAs(&pb.ExportRequest{SessionIds: []string{first.Id}, SelfContained: true})
+	if leftOut != 1 {
+		t.Errorf("%d edges left out, want the one into the other session", leftOut)
+	}
+	to := start(t)
+	must[*pb.ImportResponse](t)(to.tell(chunks...))
+	_, nodes, edges := to.export()
+	if nodes[parent.Id] == nil || nodes[second.Id] != nil || edges["from an agent"] == nil || edges["cross"] != nil {
+		t.Errorf("%d nodes, %d edges", len(nodes), len(edges))
+	}
+	chunks, leftOut = r.exportAs(&pb.ExportRequest{SessionIds: []string{first.Id, second.Id}, SelfContained: true})
+	if last := chunks[len(chunks)-1].Edges; leftOut != 0 || last[len(last)-1].Id != "from an agent" && last[len(last)-1].Id != "cross" {
+		t.Errorf("%d edges left out, the last of the rest is %v", leftOut, last[len(last)-1])
+	}
+}
+
+func TestAnExportOfWhatMovedSince(t *testing.T) {
+	r := start(t)
+	first, second := r.session(), r.session()
+	r.prompt(first.Id, "x")
+	moved := must[*pb.Session](t)(r.GetSession(r.ctx(), &pb.GetSessionRequest{SessionId: first.Id}))
+	for _, c := range []struct {
+		req  *pb.ExportRequest
+		want int
+	}{
+		{&pb.ExportRequest{UpdatedSince: moved.UpdatedAt}, 2},
+		{&pb.ExportRequest{UpdatedSince: second.UpdatedAt}, 3},
+		{&pb.ExportRequest{UpdatedSince: moved.UpdatedAt, SessionIds: []string{second.Id}}, 0},
+		{&pb.ExportRequest{UpdatedSince: timestamppb.New(moved.UpdatedAt.AsTime().Add(1))}, 0},
+	} {
+		chunks, _ := r.exportAs(c.req)
+		nodes := 0
+		for _, chunk := range chunks {
+			nodes += len(chunk.Nodes)
+		}
+		if nodes != c.want {
+			t.Errorf("%v: %d nodes, want %d", c.req, nodes, c.want)
+		}
+	}
+	stream := must[grpc.ServerStreamingClient[pb.ExportResponse]](t)(r.transfer.Export(r.ctx(), &pb.ExportRequest{UpdatedSince: &timestamppb.Timestamp{Nanos: -1}}))
+	_, err := stream.Recv()
+	refusedWith(t, err, codes.InvalidArgument, "", "updated_since")
+}
+
 func TestAnExportOfNothingTellsItsRevision(t *testing.T) {
 	r := start(t)
 	chunks, nodes, _ := r.export()
@@ -170,6 +243,9 @@ func TestAnImportResumes(t *testing.T) {
 	_, err := r.tell(agentChunk("a", "b"), &pb.ImportRequest{}, bad)
 	refusedWith(t, err, codes.NotFound, "Node not found: nobody", "")
 	token := infoOf(err).Metadata["resume_token"]
+	if notes := infoOf(err).Metadata; notes["chunks"] != "2" || notes["nodes_created"] != "2" || notes["edges_unchanged"] != "0" {
+		t.Errorf("the error notes %v", notes)
+	}
 	if token == "" {
 		t.Fatal("no resume_token")
 	}

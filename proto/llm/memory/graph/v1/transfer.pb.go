@@ -11,6 +11,7 @@ package graphpb
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -169,7 +170,11 @@ type ExportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only these sessions, with what belongs to them and the edges into and out of them, with the agents and templates
 	// that those edges reach. Empty means everything.
-	SessionIds    []string `protobuf:"bytes,1,rep,name=session_ids,json=sessionIds,proto3" json:"session_ids,omitempty"`
+	SessionIds []string `protobuf:"bytes,1,rep,name=session_ids,json=sessionIds,proto3" json:"session_ids,omitempty"`
+	// Only sessions whose updated_at is not before this, exported like those of session_ids. Both together: those that fit both.
+	UpdatedSince *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=updated_since,json=updatedSince,proto3" json:"updated_since,omitempty"`
+	// Leave out the edges whose other end is not part of the export, so that it imports into an empty store.
+	SelfContained bool `protobuf:"varint,3,opt,name=self_contained,json=selfContained,proto3" json:"self_contained,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -211,12 +216,28 @@ func (x *ExportRequest) GetSessionIds() []string {
 	return nil
 }
 
+func (x *ExportRequest) GetUpdatedSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdatedSince
+	}
+	return nil
+}
+
+func (x *ExportRequest) GetSelfContained() bool {
+	if x != nil {
+		return x.SelfContained
+	}
+	return false
+}
+
 type ExportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Nodes []*Node                `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	Edges []*Edge                `protobuf:"bytes,2,rep,name=edges,proto3" json:"edges,omitempty"`
 	// The revision of the exported state, the same in every message.
-	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// In the last message: how many edges self_contained left out.
+	EdgesLeftOut  int64 `protobuf:"varint,4,opt,name=edges_left_out,json=edgesLeftOut,proto3" json:"edges_left_out,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -272,11 +293,18 @@ func (x *ExportResponse) GetRevision() uint64 {
 	return 0
 }
 
+func (x *ExportResponse) GetEdgesLeftOut() int64 {
+	if x != nil {
+		return x.EdgesLeftOut
+	}
+	return 0
+}
+
 var File_llm_memory_graph_v1_transfer_proto protoreflect.FileDescriptor
 
 const file_llm_memory_graph_v1_transfer_proto_rawDesc = "" +
 	"\n" +
-	"\"llm/memory/graph/v1/transfer.proto\x12\x13llm.memory.graph.v1\x1a&llm/memory/graph/v1/memory_graph.proto\"\x94\x01\n" +
+	"\"llm/memory/graph/v1/transfer.proto\x12\x13llm.memory.graph.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&llm/memory/graph/v1/memory_graph.proto\"\x94\x01\n" +
 	"\rImportRequest\x12/\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x19.llm.memory.graph.v1.NodeR\x05nodes\x12/\n" +
 	"\x05edges\x18\x02 \x03(\v2\x19.llm.memory.graph.v1.EdgeR\x05edges\x12!\n" +
@@ -286,14 +314,17 @@ const file_llm_memory_graph_v1_transfer_proto_rawDesc = "" +
 	"\x0fnodes_unchanged\x18\x02 \x01(\x03R\x0enodesUnchanged\x12#\n" +
 	"\redges_created\x18\x03 \x01(\x03R\fedgesCreated\x12'\n" +
 	"\x0fedges_unchanged\x18\x04 \x01(\x03R\x0eedgesUnchanged\x12!\n" +
-	"\fresume_token\x18\x05 \x01(\tR\vresumeToken\"0\n" +
+	"\fresume_token\x18\x05 \x01(\tR\vresumeToken\"\x98\x01\n" +
 	"\rExportRequest\x12\x1f\n" +
 	"\vsession_ids\x18\x01 \x03(\tR\n" +
-	"sessionIds\"\x8e\x01\n" +
+	"sessionIds\x12?\n" +
+	"\rupdated_since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\fupdatedSince\x12%\n" +
+	"\x0eself_contained\x18\x03 \x01(\bR\rselfContained\"\xb4\x01\n" +
 	"\x0eExportResponse\x12/\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x19.llm.memory.graph.v1.NodeR\x05nodes\x12/\n" +
 	"\x05edges\x18\x02 \x03(\v2\x19.llm.memory.graph.v1.EdgeR\x05edges\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision2\xc0\x01\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12$\n" +
+	"\x0eedges_left_out\x18\x04 \x01(\x03R\fedgesLeftOut2\xc0\x01\n" +
 	"\x14GraphTransferService\x12S\n" +
 	"\x06Import\x12\".llm.memory.graph.v1.ImportRequest\x1a#.llm.memory.graph.v1.ImportResponse(\x01\x12S\n" +
 	"\x06Export\x12\".llm.memory.graph.v1.ExportRequest\x1a#.llm.memory.graph.v1.ExportResponse0\x01BVZTgithub.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1;graphpbb\x06proto3"
@@ -312,27 +343,29 @@ func file_llm_memory_graph_v1_transfer_proto_rawDescGZIP() []byte {
 
 var file_llm_memory_graph_v1_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_llm_memory_graph_v1_transfer_proto_goTypes = []any{
-	(*ImportRequest)(nil),  // 0: llm.memory.graph.v1.ImportRequest
-	(*ImportResponse)(nil), // 1: llm.memory.graph.v1.ImportResponse
-	(*ExportRequest)(nil),  // 2: llm.memory.graph.v1.ExportRequest
-	(*ExportResponse)(nil), // 3: llm.memory.graph.v1.ExportResponse
-	(*Node)(nil),           // 4: llm.memory.graph.v1.Node
-	(*Edge)(nil),           // 5: llm.memory.graph.v1.Edge
+	(*ImportRequest)(nil),         // 0: llm.memory.graph.v1.ImportRequest
+	(*ImportResponse)(nil),        // 1: llm.memory.graph.v1.ImportResponse
+	(*ExportRequest)(nil),         // 2: llm.memory.graph.v1.ExportRequest
+	(*ExportResponse)(nil),        // 3: llm.memory.graph.v1.ExportResponse
+	(*Node)(nil),                  // 4: llm.memory.graph.v1.Node
+	(*Edge)(nil),                  // 5: llm.memory.graph.v1.Edge
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
 }
 var file_llm_memory_graph_v1_transfer_proto_depIdxs = []int32{
 	4, // 0: llm.memory.graph.v1.ImportRequest.nodes:type_name -> llm.memory.graph.v1.Node
 	5, // 1: llm.memory.graph.v1.ImportRequest.edges:type_name -> llm.memory.graph.v1.Edge
-	4, // 2: llm.memory.graph.v1.ExportResponse.nodes:type_name -> llm.memory.graph.v1.Node
-	5, // 3: llm.memory.graph.v1.ExportResponse.edges:type_name -> llm.memory.graph.v1.Edge
-	0, // 4: llm.memory.graph.v1.GraphTransferService.Import:input_type -> llm.memory.graph.v1.ImportRequest
-	2, // 5: llm.memory.graph.v1.GraphTransferService.Export:input_type -> llm.memory.graph.v1.ExportRequest
-	1, // 6: llm.memory.graph.v1.GraphTransferService.Import:output_type -> llm.memory.graph.v1.ImportResponse
-	3, // 7: llm.memory.graph.v1.GraphTransferService.Export:output_type -> llm.memory.graph.v1.ExportResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6, // 2: llm.memory.graph.v1.ExportRequest.updated_since:type_name -> google.protobuf.Timestamp
+	4, // 3: llm.memory.graph.v1.ExportResponse.nodes:type_name -> llm.memory.graph.v1.Node
+	5, // 4: llm.memory.graph.v1.ExportResponse.edges:type_name -> llm.memory.graph.v1.Edge
+	0, // 5: llm.memory.graph.v1.GraphTransferService.Import:input_type -> llm.memory.graph.v1.ImportRequest
+	2, // 6: llm.memory.graph.v1.GraphTransferService.Export:input_type -> llm.memory.graph.v1.ExportRequest
+	1, // 7: llm.memory.graph.v1.GraphTransferService.Import:output_type -> llm.memory.graph.v1.ImportResponse
+	3, // 8: llm.memory.graph.v1.GraphTransferService.Export:output_type -> llm.memory.graph.v1.ExportResponse
+	7, // [7:9] is the sub-list for method output_type
+	5, // [5:7] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_llm_memory_graph_v1_transfer_proto_init() }

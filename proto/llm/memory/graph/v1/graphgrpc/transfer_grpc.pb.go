@@ -33,9 +33,11 @@ const (
 type GraphTransferServiceClient interface {
 	// Import writes records. Each message is one chunk and one atomic change. A record equal to the stored one is left as
 	// it is; a different one under the same id is ALREADY_EXISTS, and its chunk changes nothing. Chunks before a failed one
-	// stay; the error's ErrorInfo carries `resume_token`.
+	// stay; the error's ErrorInfo carries `resume_token`, and how many they are and what became of them: `chunks`, `nodes_created`,
+	// `nodes_unchanged`, `edges_created`, `edges_unchanged`.
 	Import(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[v1.ImportRequest, v1.ImportResponse], error)
-	// Export streams sessions, nodes and edges as of one revision, nodes before the edges that join them.
+	// Export streams sessions, nodes and edges as of one revision, nodes before the edges that join them: agents and templates,
+	// then session by session, then the edges between sessions. The same graph gives the same order after an import.
 	Export(ctx context.Context, in *v1.ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[v1.ExportResponse], error)
 }
 
@@ -88,9 +90,11 @@ type GraphTransferService_ExportClient = grpc.ServerStreamingClient[v1.ExportRes
 type GraphTransferServiceServer interface {
 	// Import writes records. Each message is one chunk and one atomic change. A record equal to the stored one is left as
 	// it is; a different one under the same id is ALREADY_EXISTS, and its chunk changes nothing. Chunks before a failed one
-	// stay; the error's ErrorInfo carries `resume_token`.
+	// stay; the error's ErrorInfo carries `resume_token`, and how many they are and what became of them: `chunks`, `nodes_created`,
+	// `nodes_unchanged`, `edges_created`, `edges_unchanged`.
 	Import(grpc.ClientStreamingServer[v1.ImportRequest, v1.ImportResponse]) error
-	// Export streams sessions, nodes and edges as of one revision, nodes before the edges that join them.
+	// Export streams sessions, nodes and edges as of one revision, nodes before the edges that join them: agents and templates,
+	// then session by session, then the edges between sessions. The same graph gives the same order after an import.
 	Export(*v1.ExportRequest, grpc.ServerStreamingServer[v1.ExportResponse]) error
 	mustEmbedUnimplementedGraphTransferServiceServer()
 }
