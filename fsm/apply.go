@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -157,7 +158,8 @@ func (a *applier) change(c *logpb.Command) *graph.Change {
 	}
 }
 
-// newID derives an id from the place of the command in the log of this lineage. The key keeps callers from guessing it.
+// newID derives an id from the place of the command in the log of this lineage. It begins with the time, as ids of callers
+// do, so that new ones lie beside each other in the store; the key keeps callers from guessing the rest.
 func (a *applier) newID() string {
 	sys := a.batch.System()
 	var b [16]byte
@@ -165,7 +167,9 @@ func (a *applier) newID() string {
 	binary.BigEndian.PutUint64(b[4:], sys.Commands)
 	binary.BigEndian.PutUint32(b[12:], a.derived)
 	a.derived++
-	id := a.keyed("id", b[:])[:16]
+	rest := a.keyed("id", b[:])
+	id := binary.BigEndian.AppendUint64(b[:0], uint64(sys.Instant/int64(time.Millisecond))<<16)
+	id = append(id[:6], rest[:10]...)
 	id[6] = id[6]&0x0f | 0x80 // UUIDv8
 	id[8] = id[8]&0x3f | 0x80
 	return formatUUID(id)
@@ -182,9 +186,15 @@ func (a *applier) keyed(use string, body []byte) []byte {
 	return a.mac.Sum(nil)
 }
 
-func formatUUID(b []byte) string {
-	h := hex.EncodeToString(b)
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+func formatUUID(id []byte) string {
+	var text [36]byte
+	hex.Encode(text[:], id[:4])
+	hex.Encode(text[9:], id[4:6])
+	hex.Encode(text[14:], id[6:8])
+	hex.Encode(text[19:], id[8:10])
+	hex.Encode(text[24:], id[10:])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	return string(text[:])
 }
 
 // emit seals an event into the chain and appends it to the feed.

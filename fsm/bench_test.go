@@ -83,7 +83,8 @@ func (l load) entries(b *testing.B, w *world) []fsm.LogEntry {
 			made++
 		}
 		c := l.build(nodes)
-		c.RequestId, c.Fingerprint = random(16), random(16)
+		c.RequestId = append(binary.BigEndian.AppendUint64(nil, uint64(w.stamp/1e6)<<8+uint64(made)/20<<8), random(8)...)
+		c.Fingerprint = random(16)
 		stamped = append(stamped, &logpb.Stamped{Stamp: w.stamp + int64(made)*50_000, Command: encode(b, c)})
 		if len(stamped) == l.perEntry || made == b.N {
 			w.index++

@@ -34,11 +34,10 @@ type write struct {
 func (s *Server) begin(ctx context.Context, req proto.Message, part uint64) *write {
 	c := callOf(ctx)
 	w := &write{server: s, tenant: c.tenant, keyed: c.idempotencyKey != ""}
-	w.id = make([]byte, fsm.RequestIDBytes)
 	if w.keyed {
 		w.id = keyedID(c, part)
 	} else {
-		_, _ = rand.Read(w.id) // never fails
+		w.id = mintedID(time.Now())
 	}
 	w.request = append([]byte("request "+c.method+"\x00"), graph.Encode(req)...)
 	return w
@@ -82,7 +81,18 @@ func keyedID(c *call, part uint64) []byte {
 	h.Write(binary.BigEndian.AppendUint32(nil, uint32(c.tenant)))
 	h.Write(binary.BigEndian.AppendUint64(nil, part))
 	h.Write([]byte(c.method + "\x00" + c.idempotencyKey))
-	return h.Sum(nil)[:fsm.RequestIDBytes]
+	id := h.Sum(nil)[:fsm.RequestIDBytes]
+	id[0] |= 0x80
+	return id
+}
+
+// mintedID is a request id that no other request has. It begins with 0 and the time: the store looks for no earlier outcome
+// of one that lies behind all others (see fsm/store, warm).
+func mintedID(now time.Time) []byte {
+	id := binary.BigEndian.AppendUint64(make([]byte, 0, fsm.RequestIDBytes), uint64(now.UnixMilli())<<8)
+	id = id[:fsm.RequestIDBytes]
+	_, _ = rand.Read(id[7:]) // never fails
+	return id
 }
 
 // recall answers a keyed request that has taken effect before; ok is false when it has not, as far as this node knows.
