@@ -35,12 +35,8 @@ const (
 	FormatADKEvalList Format = "adk-eval-list"
 	// FormatGemini is requests and logs of the Gemini API: contents made of parts.
 	FormatGemini Format = "gemini"
-	// FormatADK is sessions of Google's Agent Development Kit; FormatADKEval and FormatADKEvalList its evaluation sets, new and old.
-	FormatADK         Format = "adk"
-	FormatADKEval     Format = "adk-eval"
-	FormatADKEvalList Format = "adk-eval-list"
-	// FormatGemini is requests and logs of the Gemini API: contents made of parts.
-	FormatGemini Format = "gemini"
+	// FormatInspect is evaluation logs of Inspect AI.
+	FormatInspect Format = "inspect-ai"
 	// FormatAnthropic is messages of the Anthropic API: requests with their system text beside the messages, logs of
 	// {request, response}, and lists of messages made of blocks (text, tool_use, tool_result, thinking, …).
 	FormatAnthropic Format = "anthropic"
@@ -69,10 +65,7 @@ func formatTable() []formatRow {
 		{FormatPromptSource, promptSource{}, unitText, "promptsource/1"},
 		{FormatShareGPT, shareGPT{}, unitValue, "sharegpt/1"},
 		{FormatKdConv, kdConv{}, unitValue, "1"},
-		{FormatADK, adkSession{}, unitValue, "adk/1"},
-		{FormatADKEval, adkEvalSet{}, unitValue, "adk/1"},
-		{FormatADKEvalList, adkEvalList{}, unitValue, "adk/1"},
-		{FormatGemini, gemini{}, unitValue, "gemini/1"},
+		{FormatInspect, inspectAI{}, unitValue, "inspect-ai/1"},
 		{FormatADK, adkSession{}, unitValue, "adk/1"},
 		{FormatADKEval, adkEvalSet{}, unitValue, "adk/1"},
 		{FormatADKEvalList, adkEvalList{}, unitValue, "adk/1"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -20,7 +21,7 @@ import (
 type promptSource struct{}
 
 // maxTemplateFileBytes bounds a YAML file. Its nodes take up to a hundred times as much in memory.
-const maxTemplateFileBytes = 2 << 20
+const maxTemplateFileBytes = 1 << 20
 
 func (promptSource) claims(h head) claim {
 	text := append([]byte("\n"), h.text...)
@@ -43,14 +44,53 @@ func (promptSource) read(it *item, out *scribe) error {
 			return nil
 		}
 		if err != nil {
-			out.problem("", "%v; nothing after it can be read", err)
+			out.problem("", "%s; nothing after it can be read", cutText(err.Error(), 200))
 			return nil
 		}
-		readTemplateGroup(document.Content[0], out)
+		if len(document.Content) == 0 {
+			continue
+		}
+		if err := readTemplateGroup(document.Content[0], out); err != nil {
+			return err
+		}
 	}
 }
 
-// yamlFields are the members of a mapping. Aliases are followed one step, which is all that they can take.
+// A templateGroup is a file that is being read.
+type templateGroup struct {
+	*scribe
+	// aliased is how many bytes may still be taken through aliases: they may stand for far more than the file holds.
+	aliased  int
+	metadata []pair
+	// families are the first templates of each family.
+	families map[string]*templateRef
+}
+
+func readTemplateGroup(root *yaml.Node, out *scribe) error {
+	g := &templateGroup{scribe: out, aliased: maxTemplateFileBytes, families: make(map[string]*templateRef)}
+	f := g.members(root)
+	templates := f.get("templates")
+	if templates == nil || templates.Kind != yaml.MappingNode {
+		out.problem(lineOf(root), "has no templates")
+		return nil
+	}
+	for _, member := range f {
+		if member.key != "templates" {
+			g.metadata = append(g.metadata, g.flatten(member.key, member.value)...)
+		}
+	}
+	for _, member := range g.members(templates) {
+		g.add(member.key, member.value)
+		if err := out.release(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func lineOf(n *yaml.Node) string { return fmt.Sprintf("line %d", n.Line) }
+
+// yamlFields are the members of a mapping, in order.
 type yamlFields []yamlField
 
 type yamlField struct {
@@ -58,22 +98,39 @@ type yamlField struct {
 	value *yaml.Node
 }
 
-func membersOf(n *yaml.Node) yamlFields {
-	if n = followed(n); n == nil || n.Kind != yaml.MappingNode {
+func (g *templateGroup) members(n *yaml.Node) yamlFields {
+	if n.Kind != yaml.MappingNode {
 		return nil
 	}
 	var all yamlFields
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		all = append(all, yamlField{followed(n.Content[i]).Value, followed(n.Content[i+1])})
+		all = append(all, yamlField{g.follow(n.Content[i]).Value, g.follow(n.Content[i+1])})
 	}
 	return all
 }
 
-func followed(n *yaml.Node) *yaml.Node {
-	if n != nil && n.Kind == yaml.AliasNode {
-		return n.Alias
+// follow returns what an alias stands for, an empty node when that is too much.
+func (g *templateGroup) follow(n *yaml.Node) *yaml.Node {
+	if n.Kind != yaml.AliasNode {
+		return n
 	}
-	return n
+	if g.aliased -= weight(n.Alias, g.aliased); g.aliased < 0 {
+		g.problem(lineOf(n), "the aliases of the file stand for more than %d bytes; this one is left out", maxTemplateFileBytes)
+		return &yaml.Node{Line: n.Line}
+	}
+	return n.Alias
+}
+
+// weight is about how many bytes a node holds; it stops counting beyond most.
+func weight(n *yaml.Node, most int) int {
+	sum := len(n.Value) + 1
+	for _, one := range n.Content {
+		if sum > most {
+			break
+		}
+		sum += weight(one, most-sum)
+	}
+	return sum
 }
 
 func (f yamlFields) get(key string) *yaml.Node {
@@ -95,49 +152,24 @@ func scalar(n *yaml.Node) (string, bool) {
 	return n.Value, true
 }
 
-// A templateGroup is a file that is being read.
-type templateGroup struct {
-	*scribe
-	metadata []pair
-	// families are the first templates of each family.
-	families map[string]*templateRef
-}
-
-func readTemplateGroup(root *yaml.Node, out *scribe) {
-	f := membersOf(root)
-	templates := f.get("templates")
-	if templates == nil || templates.Kind != yaml.MappingNode {
-		out.problem(fmt.Sprintf("line %d", root.Line), "has no templates")
-		return
-	}
-	g := &templateGroup{scribe: out, families: make(map[string]*templateRef)}
-	for _, member := range f {
-		if member.key != "templates" {
-			g.metadata = append(g.metadata, g.flatten(member.key, member.value)...)
-		}
-	}
-	for _, member := range membersOf(templates) {
-		g.add(member.key, member.value)
-	}
-}
-
 func (g *templateGroup) add(key string, n *yaml.Node) {
-	where := fmt.Sprintf("line %d", n.Line)
-	f := membersOf(n)
+	where := lineOf(n)
+	f := g.members(n)
 	text, ok := f.text("jinja")
 	if !ok {
 		g.problem(where, "template %s has no jinja text", cutLong(key))
 		return
 	}
-	spec := templateSpec{where: where, id: key, name: key, text: text, metadata: g.metadata}
+	spec := templateSpec{where: where, id: key, name: key, text: text, metadata: slices.Clone(g.metadata)}
 	if id, ok := f.text("id"); ok {
 		spec.id = id
 	}
+	_, kept := uuidText(spec.id)
 	if name, ok := f.text("name"); ok && name != "" {
 		spec.name = name
 	}
 	for _, member := range f {
-		if member.key != "jinja" && member.key != "name" {
+		if member.key != "jinja" && member.key != "name" && !(member.key == "id" && kept) {
 			spec.metadata = append(spec.metadata, g.flatten(member.key, member.value)...)
 		}
 	}
@@ -153,7 +185,7 @@ func (g *templateGroup) add(key string, n *yaml.Node) {
 	family := familyOf(spec, choices)
 	spec.parent = g.families[family]
 	if told := g.template(spec); told.ok && family != "" && spec.parent == nil {
-		g.families[family] = told
+		g.families[family] = &templateRef{ref: told.ref}
 	}
 }
 
@@ -182,7 +214,7 @@ func (g *templateGroup) flatten(key string, n *yaml.Node) []pair {
 		return g.leaf(key, n)
 	}
 	var pairs []pair
-	for _, one := range membersOf(n) {
+	for _, one := range g.members(n) {
 		pairs = append(pairs, g.leaf(key+"."+one.key, one.value)...)
 	}
 	return pairs
@@ -197,7 +229,7 @@ func (g *templateGroup) leaf(key string, n *yaml.Node) []pair {
 	case yaml.SequenceNode:
 		return g.list(key, n)
 	default:
-		g.problem(fmt.Sprintf("line %d", n.Line), "%s is nested too deep to keep", cutLong(key))
+		g.problem(lineOf(n), "%s is nested too deep to keep", cutLong(key))
 	}
 	return nil
 }
@@ -206,12 +238,12 @@ func (g *templateGroup) leaf(key string, n *yaml.Node) []pair {
 func (g *templateGroup) list(key string, n *yaml.Node) []pair {
 	list := []string{}
 	for _, one := range n.Content {
-		text, ok := scalar(followed(one))
-		if !ok {
-			g.problem(fmt.Sprintf("line %d", one.Line), "an element of %s is no text", cutLong(key))
-			continue
+		if text, ok := scalar(g.follow(one)); ok {
+			list = append(list, text)
 		}
-		list = append(list, text)
+	}
+	if left := len(n.Content) - len(list); left > 0 {
+		g.problem(lineOf(n), "%d elements of %s are no texts and are left out", left, cutLong(key))
 	}
 	value, err := json.Marshal(list)
 	if err != nil {
