@@ -37,6 +37,8 @@ const (
 	FormatGemini Format = "gemini"
 	// FormatInspect is evaluation logs of Inspect AI.
 	FormatInspect Format = "inspect-ai"
+	// FormatInspect is evaluation logs of Inspect AI.
+	FormatInspect Format = "inspect-ai"
 	// FormatAnthropic is messages of the Anthropic API: requests with their system text beside the messages, logs of
 	// {request, response}, and lists of messages made of blocks (text, tool_use, tool_result, thinking, …).
 	FormatAnthropic Format = "anthropic"
@@ -65,6 +67,7 @@ func formatTable() []formatRow {
 		{FormatPromptSource, promptSource{}, unitText, "promptsource/1"},
 		{FormatShareGPT, shareGPT{}, unitValue, "sharegpt/1"},
 		{FormatKdConv, kdConv{}, unitValue, "1"},
+		{FormatInspect, inspectAI{}, unitValue, "inspect-ai/1"},
 		{FormatInspect, inspectAI{}, unitValue, "inspect-ai/1"},
 		{FormatADK, adkSession{}, unitValue, "adk/1"},
 		{FormatADKEval, adkEvalSet{}, unitValue, "adk/1"},

@@ -308,3 +308,45 @@ func TestADKTextsAreByteIdentical(t *testing.T) {
 	}
 	sameTexts(t, path, []texts{want})
 }
+
+// TestInspectTextsAreByteIdentical compares the messages of the samples, which are all told, and told once.
+func TestInspectTextsAreByteIdentical(t *testing.T) {
+	for _, name := range []string{"2025-05-12T20-28-13-04-00_popularity.json", "2025-05-12T20-28-26-04-00_security-guide.json"} {
+		path := filepath.Join(dataDir(t, "inspect-ai-logs"), name)
+		var log struct {
+			Samples []struct {
+				Messages    []struct{ Role, Content string }
+				Attachments map[string]string
+				Events      []struct {
+					Event  string
+					Input  []struct{ Content string }
+					Output struct {
+						Choices []struct{ Message struct{ Content string } }
+					}
+				}
+			}
+		}
+		decodeFile(t, path, &log)
+		var want []texts
+		for _, s := range log.Samples {
+			resolve := func(text string) string {
+				if whole, ok := s.Attachments[strings.TrimPrefix(text, "attachment://")]; ok {
+					return whole
+				}
+				return text
+			}
+			one := texts{System: []string{s.Messages[0].Content}}
+			for _, e := range s.Events {
+				if e.Event == "model" {
+					one.Prompts = append(one.Prompts, resolve(e.Input[len(e.Input)-1].Content))
+					one.Responses = append(one.Responses, resolve(e.Output.Choices[0].Message.Content))
+				}
+			}
+			if one.Prompts[0] != s.Messages[1].Content || one.Responses[0] != s.Messages[2].Content {
+				t.Errorf("%s: the first call of a model is not the conversation", path)
+			}
+			want = append(want, one)
+		}
+		sameTexts(t, path, want)
+	}
+}
