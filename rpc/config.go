@@ -17,11 +17,17 @@ type Config struct {
 	Version string
 	// MaxConnections bounds open connections; more wait to be accepted.
 	MaxConnections int
+	// MaxPerAddress bounds the open connections from one address; more are closed at once. 0 is for no bound of its own, as all
+	// clients behind a proxy have one address.
+	MaxPerAddress int
 	// MaxCalls bounds the calls that are under way at once, streams among them, of all connections together; more are refused.
 	MaxCalls int
 	// RequestBudget bounds the bytes of the requests of more than 64 KiB that are under way at once, of all connections
 	// together. Memory for about three times as many is in use then.
 	RequestBudget int64
+	// PartialBudget bounds the bytes of requests that have begun to come and are not complete, of all connections together.
+	// Above it the connections that hold most for longest are closed.
+	PartialBudget int64
 	// RequestTimeout is the deadline of unary calls whose caller set none, and of the first message and the first read of a
 	// stream.
 	RequestTimeout time.Duration
@@ -45,6 +51,7 @@ const (
 	DefaultMaxConnections = 10_000
 	DefaultMaxCalls       = 20_000
 	DefaultRequestBudget  = 256 << 20 // bytes
+	DefaultPartialBudget  = 256 << 20 // bytes
 	DefaultRequestTimeout = 30 * time.Second
 	DefaultLeaderTimeout  = 10 * time.Second
 	DefaultStallTimeout   = time.Minute
@@ -53,7 +60,8 @@ const (
 // DefaultConfig is the configuration of a server about which nobody has said anything.
 func DefaultConfig() Config {
 	return Config{
-		Version: "dev", MaxConnections: DefaultMaxConnections, MaxCalls: DefaultMaxCalls, RequestBudget: DefaultRequestBudget, RequestTimeout: DefaultRequestTimeout,
+		Version: "dev", MaxConnections: DefaultMaxConnections, MaxCalls: DefaultMaxCalls, RequestBudget: DefaultRequestBudget,
+		PartialBudget: DefaultPartialBudget, RequestTimeout: DefaultRequestTimeout,
 		LeaderTimeout: DefaultLeaderTimeout, StallTimeout: DefaultStallTimeout, Reflection: true, Health: true,
 	}
 }
@@ -67,11 +75,17 @@ func (c Config) Validate() error {
 	if c.MaxConnections < 1 {
 		problems = append(problems, fmt.Errorf("max connections is %d, at least 1", c.MaxConnections))
 	}
+	if c.MaxPerAddress < 0 {
+		problems = append(problems, fmt.Errorf("max connections per address is %d, 0 for no bound or more", c.MaxPerAddress))
+	}
 	if c.MaxCalls < 1 {
 		problems = append(problems, fmt.Errorf("max calls is %d, at least 1", c.MaxCalls))
 	}
 	if c.RequestBudget < graph.MaxRequestBytes {
 		problems = append(problems, fmt.Errorf("request budget is %d bytes, at least %d", c.RequestBudget, graph.MaxRequestBytes))
+	}
+	if c.PartialBudget < graph.MaxRequestBytes {
+		problems = append(problems, fmt.Errorf("budget of partial requests is %d bytes, at least %d", c.PartialBudget, graph.MaxRequestBytes))
 	}
 	for _, d := range []struct {
 		name  string

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -249,7 +250,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := 0
-	lis := newLimitListener(inner, 1, func(delta int) { open += delta })
+	lis := newLimitListener(inner, 1, 0, func(delta int) { open += delta })
 	dial := func() net.Conn {
 		c, err := net.Dial("tcp", inner.Addr().String())
 		if err != nil {
@@ -292,6 +293,46 @@ func TestConnectionsAreLimited(t *testing.T) {
 	}
 	if _, err := lis.Accept(); err == nil {
 		t.Error("a closed listener accepts")
+	}
+}
+
+// TestOneAddressHasItsShare: what is over it is closed, and takes no slot from others.
+func TestOneAddressHasItsShare(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open atomic.Int32
+	lis := newLimitListener(inner, 10, 2, func(delta int) { open.Add(int32(delta)) })
+	accepted := make(chan net.Conn, 10)
+	go func() {
+		for c, err := lis.Accept(); err == nil; c, err = lis.Accept() {
+			accepted <- c
+		}
+		close(accepted)
+	}()
+	dial := func() net.Conn {
+		c := must[net.Conn](t)(net.Dial("tcp", inner.Addr().String()))
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	dial()
+	dial()
+	first := <-accepted
+	<-accepted
+	over := dial()
+	if _, err := over.Read(make([]byte, 1)); err == nil {
+		t.Error("a third connection stays open")
+	}
+	_ = first.Close()
+	dial()
+	(<-accepted).Close()
+	_ = lis.Close()
+	if c, more := <-accepted; more {
+		t.Errorf("%v was let in, too", c.RemoteAddr())
+	}
+	if got := open.Load(); got != 1 {
+		t.Errorf("%d connections are counted open, want 1", got)
 	}
 }
 

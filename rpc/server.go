@@ -47,8 +47,10 @@ type Server struct {
 	logger  hclog.Logger
 	budget  *requestBudget
 	gate    *gate
-	grpc    *grpc.Server
-	started time.Time
+	// partials are the requests that have not come in full.
+	partials *partials
+	grpc     *grpc.Server
+	started  time.Time
 
 	// stop is cancelled when the server begins to go down: streams end then.
 	stop    context.Context
@@ -66,6 +68,9 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 		s.logger = hclog.NewNullLogger()
 	}
 	s.metrics = telemetry.New(telemetry.Options{Methods: methods(), Counts: s.counts, Cache: s.cache, Disk: cfg.Disk})
+	s.partials = newPartials(cfg.PartialBudget, func(peer net.Addr, bytes int64) {
+		s.logger.Warn("closed a connection: requests that do not come in full take all the memory that there is for them", "peer", peer, "bytes", bytes)
+	})
 	s.stop, s.halt = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.ForceServerCodecV2(newCodec(s.budget)),
@@ -113,7 +118,7 @@ func (s *Server) Metrics() *telemetry.Metrics { return s.metrics }
 
 // Serve answers calls that arrive at lis, which it closes, until Shutdown or Close. Then it returns nil.
 func (s *Server) Serve(lis net.Listener) error {
-	err := s.grpc.Serve(newLimitListener(lis, s.cfg.MaxConnections, s.metrics.Connections))
+	err := s.grpc.Serve(watchedListener{newLimitListener(lis, s.cfg.MaxConnections, s.cfg.MaxPerAddress, s.metrics.Connections), s.partials})
 	if errors.Is(err, grpc.ErrServerStopped) {
 		return nil
 	}
