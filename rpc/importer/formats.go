@@ -39,6 +39,8 @@ const (
 	FormatInspect Format = "inspect-ai"
 	// FormatInspect is evaluation logs of Inspect AI.
 	FormatInspect Format = "inspect-ai"
+	// FormatAutoGen is recorded chat completions of AutoGen: {mode, messages, response}.
+	FormatAutoGen Format = "autogen"
 	// FormatAnthropic is messages of the Anthropic API: requests with their system text beside the messages, logs of
 	// {request, response}, and lists of messages made of blocks (text, tool_use, tool_result, thinking, …).
 	FormatAnthropic Format = "anthropic"
@@ -69,6 +71,7 @@ func formatTable() []formatRow {
 		{FormatKdConv, kdConv{}, unitValue, "1"},
 		{FormatInspect, inspectAI{}, unitValue, "inspect-ai/1"},
 		{FormatInspect, inspectAI{}, unitValue, "inspect-ai/1"},
+		{FormatAutoGen, autogen{}, unitValue, "autogen/1"},
 		{FormatADK, adkSession{}, unitValue, "adk/1"},
 		{FormatADKEval, adkEvalSet{}, unitValue, "adk/1"},
 		{FormatADKEvalList, adkEvalList{}, unitValue, "adk/1"},

@@ -350,3 +350,35 @@ func TestInspectTextsAreByteIdentical(t *testing.T) {
 		sameTexts(t, path, want)
 	}
 }
+
+// TestAutoGenTextsAreByteIdentical compares each record's last question and its answer; what the records repeat is told once.
+func TestAutoGenTextsAreByteIdentical(t *testing.T) {
+	for _, name := range []string{"demonstration", "self_teaching", "teachability"} {
+		path := filepath.Join(dataDir(t, "autogen-memory-sessions"), name, "session.json")
+		var records []struct {
+			Messages []struct {
+				Type    string
+				Content json.RawMessage
+			}
+			Response struct{ Content string }
+		}
+		decodeFile(t, path, &records)
+		var want texts
+		for _, r := range records {
+			var whole []string
+			last := r.Messages[len(r.Messages)-1].Content
+			if json.Unmarshal(last, &whole) != nil {
+				whole = []string{""}
+				if err := json.Unmarshal(last, &whole[0]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want.Prompts, want.Responses = append(want.Prompts, strings.Join(whole, "\n")), append(want.Responses, r.Response.Content)
+		}
+		got := importedTexts(t, path)
+		got[0].System = nil
+		if diff := cmp.Diff([]texts{want}, got); diff != "" {
+			t.Errorf("%s: texts (-file +records):\n%s", path, diff)
+		}
+	}
+}
