@@ -39,16 +39,29 @@ func (c *Change) node(resource, label, id string) (NodeRecord, *pb.Node, error) 
 	return rec, n, err
 }
 
-// parent finds the node that a new one refers to and checks its type.
-func (c *Change) parent(field, label string, t pb.NodeType, id string) (end, error) {
-	rec, n, err := c.node(resourceOf(t), label, id)
+// find is node for those who need no more than the head.
+func (c *Change) find(resource, label, id string) (end, error) {
+	rec, ok, err := c.Tx.NodeByID(id)
 	if err != nil {
 		return end{}, err
 	}
-	if n.Type != t {
-		return end{}, invalid(field, "%s is %v, not %v", id, n.Type, t)
+	if !ok {
+		return end{}, missing(resource, label, id)
 	}
-	return end{rec, n}, nil
+	h, err := rec.head()
+	return end{rec, h}, err
+}
+
+// parent finds the node that a new one refers to and checks its type.
+func (c *Change) parent(field, label string, t pb.NodeType, id string) (end, error) {
+	p, err := c.find(resourceOf(t), label, id)
+	if err != nil {
+		return end{}, err
+	}
+	if p.typ != t {
+		return end{}, invalid(field, "%s is %v, not %v", id, p.typ, t)
+	}
+	return p, nil
 }
 
 func resourceOf(t pb.NodeType) string {
@@ -68,12 +81,11 @@ func resourceOf(t pb.NodeType) string {
 
 // session finds a session with its state.
 func (c *Change) session(id string) (end, SessionRecord, error) {
-	rec, n, err := c.node("session", "Session", id)
-	s := end{rec, n}
+	s, err := c.find("session", "Session", id)
 	if err != nil {
 		return s, SessionRecord{}, err
 	}
-	if n.Type != session {
+	if s.typ != session {
 		return s, SessionRecord{}, missing("session", "Session", id)
 	}
 	state, err := sessionState(c.Tx, s.rec.Position)

@@ -77,24 +77,21 @@ func (c *Change) ends(e *pb.Edge) (from, to end, err error) {
 		return from, to, err
 	}
 	allowed := edgeEnds[e.Type]
-	if !fits(allowed.from, from.node.Type) {
-		return from, to, invalid("edge.from_node_id", "%v does not start at %v", e.Type, from.node.Type)
+	if !fits(allowed.from, from.typ) {
+		return from, to, invalid("edge.from_node_id", "%v does not start at %v", e.Type, from.typ)
 	}
-	if !fits(allowed.to, to.node.Type) {
-		return from, to, invalid("edge.to_node_id", "%v does not lead to %v", e.Type, to.node.Type)
+	if !fits(allowed.to, to.typ) {
+		return from, to, invalid("edge.to_node_id", "%v does not lead to %v", e.Type, to.typ)
 	}
 	return from, to, nil
 }
 
-func (c *Change) end(id string) (end, error) {
-	rec, n, err := c.node("node", "Node", id)
-	return end{rec, n}, err
-}
+func (c *Change) end(id string) (end, error) { return c.find("node", "Node", id) }
 
 // An end is a node that an edge starts from or leads to.
 type end struct {
-	rec  NodeRecord
-	node *pb.Node
+	rec NodeRecord
+	head
 }
 
 // link stores an edge between two nodes and emits its event.
@@ -111,8 +108,8 @@ func (c *Change) link(from, to end, e *pb.Edge, automatic bool) {
 
 func sessionOf(ends ...end) string {
 	for _, n := range ends {
-		if n.node.SessionId != "" {
-			return n.node.SessionId
+		if n.session != "" {
+			return n.session
 		}
 	}
 	return ""
@@ -121,7 +118,7 @@ func sessionOf(ends ...end) string {
 // auto makes the edge that a call makes by itself.
 func (c *Change) auto(from, to end, t pb.EdgeType, properties map[string]string) {
 	c.link(from, to, &pb.Edge{
-		Id: c.NewID(), FromNodeId: from.node.Id, ToNodeId: to.node.Id, Type: t,
+		Id: c.NewID(), FromNodeId: from.id, ToNodeId: to.id, Type: t,
 		CreatedAt: Timestamp(c.Instant), Properties: properties,
 	}, true)
 }

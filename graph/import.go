@@ -82,7 +82,7 @@ func (c *Change) extend(p end) error {
 	}
 	if state.Tail != 0 {
 		tail, err := c.endAt(state.Tail)
-		if err != nil || Time(p.node) < Time(tail.node) {
+		if err != nil || p.time < tail.time {
 			return err
 		}
 	}
@@ -151,7 +151,7 @@ func (c *Change) membership(n *pb.Node) (Position, error) {
 		if err != nil {
 			return 0, err
 		}
-		n.SessionId = parent.node.SessionId
+		n.SessionId = parent.session
 	}
 	s, _, err := c.session(n.SessionId)
 	return s.rec.Position, err
@@ -259,7 +259,10 @@ func (c *Change) importEdge(e *pb.Edge) (created bool, err error) {
 	if unset(e.CreatedAt) {
 		e.CreatedAt = Timestamp(c.Instant)
 	}
-	automatic := madeByCall(from, to, e.Type)
+	automatic, err := madeByCall(from, to, e.Type)
+	if err != nil {
+		return false, err
+	}
 	c.link(from, to, e, automatic)
 	switch {
 	case e.Type == invokes:
@@ -289,20 +292,21 @@ func sameEdge(rec EdgeRecord, e *pb.Edge) error {
 }
 
 // madeByCall tells which imported edges stand for those that the Add calls make by themselves.
-func madeByCall(from, to end, t pb.EdgeType) bool {
+func madeByCall(from, to end, t pb.EdgeType) (bool, error) {
 	switch t {
 	case belongsTo:
-		return from.rec.Session == to.rec.Position
+		return from.rec.Session == to.rec.Position, nil
 	case respondsTo:
-		return from.node.GetResponse().GetPromptId() == to.node.Id
+		return from.typ == response && from.parent == to.id, nil
 	case invokes:
-		return to.node.GetToolInvocation().GetResponseId() == from.node.Id
+		return to.typ == tool && to.parent == from.id, nil
 	case follows:
-		return from.rec.Session == to.rec.Session && from.rec.Position != to.rec.Position
+		return from.rec.Session == to.rec.Session && from.rec.Position != to.rec.Position, nil
 	case inherits:
-		return from.node.GetTemplate().GetMetadata()[ParentKey] == to.node.Id
+		n, err := from.rec.Node()
+		return n.GetTemplate().GetMetadata()[ParentKey] == to.id, err
 	default:
-		return false
+		return false, nil
 	}
 }
 

@@ -10,15 +10,12 @@ import (
 
 // CreateNodes makes nodes with the edges of their types, all or none. A node may refer to an earlier one.
 func (c *Change) CreateNodes(nodes []*pb.Node) ([]*pb.Node, error) {
-	made := make([]*pb.Node, 0, len(nodes))
 	for i, n := range nodes {
-		e, err := c.createNode(n)
-		if err != nil {
+		if _, err := c.createNode(n); err != nil {
 			return nil, Moved(err, "node.", element("nodes", i))
 		}
-		made = append(made, e.node)
 	}
-	return made, nil
+	return nodes, nil
 }
 
 func (c *Change) createNode(n *pb.Node) (end, error) {
@@ -57,7 +54,7 @@ func (c *Change) put(n *pb.Node, session Position) end {
 	rec.Ordinal = c.emitNode(pb.EventType_EVENT_TYPE_NODE_CREATED, rec, n)
 	c.Tx.PutNode(rec, n)
 	n.Revision = uint64(c.Revision)
-	return end{rec, n}
+	return end{rec, headOf(n)}
 }
 
 func (c *Change) createPrompt(n *pb.Node, p *pb.PromptNode) (end, error) {
@@ -100,7 +97,7 @@ func (c *Change) own(field string, at int64) (int64, error) {
 
 // follow links a prompt to the one before it.
 func (c *Change) follow(later, earlier end) {
-	ms := milliseconds(Time(earlier.node), Time(later.node))
+	ms := milliseconds(earlier.time, later.time)
 	c.auto(later, earlier, follows, map[string]string{"time_delta_ms": strconv.FormatInt(ms, 10)})
 }
 
@@ -127,8 +124,8 @@ func (c *Change) endAt(at Position) (end, error) {
 	if !ok {
 		return end{}, damagedf("node at position %d is missing", at)
 	}
-	n, err := rec.Node()
-	return end{rec, n}, err
+	h, err := rec.head()
+	return end{rec, h}, err
 }
 
 func (c *Change) createResponse(n *pb.Node, r *pb.ResponseNode) (end, error) {
@@ -154,7 +151,7 @@ func (c *Change) putBelow(n *pb.Node, parent end, field string, timestamp **time
 	if s, err = c.endAt(parent.rec.Session); err != nil {
 		return made, s, err
 	}
-	*timestamp, n.SessionId = Timestamp(at), s.node.Id
+	*timestamp, n.SessionId = Timestamp(at), s.id
 	return c.put(n, s.rec.Position), s, nil
 }
 

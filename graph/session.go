@@ -60,7 +60,11 @@ func (c *Change) CloseSession(id string) (*pb.Session, error) {
 		c.Tx.PutSession(state)
 		c.Emit(closed(id, reasonClosed), state.Position)
 	}
-	return fill(s.node.GetSession(), state), nil
+	n, err := s.rec.Node()
+	if err != nil {
+		return nil, err
+	}
+	return fill(n.GetSession(), state), nil
 }
 
 func closed(id, reason string) *logpb.StoredEvent {

@@ -231,20 +231,24 @@ func (c *Change) Instantiate(templateID string, revision uint64, p *pb.Node, bin
 		return nil, &Error{Kind: Stale, Reason: ReasonTemplateStale, ResourceType: "template", ResourceName: templateID,
 			Message: "Template " + templateID + " has changed since it was rendered"}
 	}
+	used, err := t.rec.Node()
+	if err != nil {
+		return nil, err
+	}
 	made, err := c.createNode(p)
 	if err != nil {
 		return nil, err
 	}
 	c.auto(made, t, instantiates, map[string]string{
-		"template_version":   t.node.GetTemplate().GetVersion(),
+		"template_version":   used.GetTemplate().GetVersion(),
 		bindingsKey:          bindings,
 		"instantiation_time": time.Unix(0, c.Instant).UTC().Format(time.RFC3339Nano),
 	})
-	if used := &t.node.GetTemplate().UsageCount; *used < math.MaxInt64 {
-		*used++
+	if count := &used.GetTemplate().UsageCount; *count < math.MaxInt64 {
+		*count++
 	}
-	t.node.Revision = 0
+	used.Revision = 0
 	// The count is not the content: the template's revision stays, so that renderings in flight stay good.
-	c.Tx.ReplaceNode(t.rec, t.rec.Modified, t.node)
-	return made.node, nil
+	c.Tx.ReplaceNode(t.rec, t.rec.Modified, used)
+	return p, nil
 }
