@@ -41,6 +41,8 @@ const (
 	FormatInspect Format = "inspect-ai"
 	// FormatAutoGen is recorded chat completions of AutoGen: {mode, messages, response}.
 	FormatAutoGen Format = "autogen"
+	// FormatWhoAndWhen is the data set Who&When: agents that talk with each other, and the mistake that somebody has marked.
+	FormatWhoAndWhen Format = "who-and-when"
 	// FormatAnthropic is messages of the Anthropic API: requests with their system text beside the messages, logs of
 	// {request, response}, and lists of messages made of blocks (text, tool_use, tool_result, thinking, …).
 	FormatAnthropic Format = "anthropic"
@@ -60,6 +62,7 @@ func formatTable() []formatRow {
 		{FormatPiMono, piMono{}, unitFile, "pi-mono/1"},
 		{FormatExport, ownExport{}, unitStream, ""},
 		{FormatOpenHands, openHands{}, unitValue, "openhands/1"},
+		{FormatWhoAndWhen, whoAndWhen{}, unitValue, "who-and-when/1"},
 		{FormatSWEAgent, sweAgent{}, unitValue, "1"},
 		{FormatOASST, oasst{}, unitValue, "oasst/1"},
 		{FormatToolBench, toolBench{}, unitValue, "toolbench/1"},

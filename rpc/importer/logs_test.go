@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -379,6 +381,51 @@ func TestAutoGenTextsAreByteIdentical(t *testing.T) {
 		got[0].System = nil
 		if diff := cmp.Diff([]texts{want}, got); diff != "" {
 			t.Errorf("%s: texts (-file +records):\n%s", path, diff)
+		}
+	}
+}
+
+func TestWhoAndWhenTextsAreByteIdentical(t *testing.T) {
+	sources, _, err := Sources([]string{dataDir(t, "who-and-when")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sources {
+		var file struct {
+			Question string
+			History  []struct{ Name, Content string }
+			System   map[string]string `json:"system_prompt"`
+		}
+		decodeFile(t, s.Name, &file)
+		want := texts{Prompts: []string{file.Question}}
+		for _, agent := range slices.Sorted(maps.Keys(file.System)) {
+			if file.System[agent] != "" { // one of them is
+				want.System = append(want.System, file.System[agent])
+			}
+		}
+		said := ""
+		for _, m := range file.History {
+			if m.Name == terminal {
+				want.Parameters, want.Results = append(want.Parameters, said), append(want.Results, m.Content)
+				continue
+			}
+			want.Responses = append(want.Responses, m.Content)
+			said = ""
+			for _, part := range strings.Split(m.Content, "```")[1:] {
+				if _, code, ok := strings.Cut(part, "\n"); ok && said == "" {
+					said = strings.TrimSuffix(code, "\n")
+				}
+			}
+		}
+		got := importedTexts(t, s.Name)
+		for i, parameters := range got[0].Parameters {
+			if !strings.HasPrefix(parameters, want.Parameters[i]) {
+				t.Errorf("%s: call %d has the code %q, want %q", s.Name, i+1, parameters, want.Parameters[i])
+			}
+		}
+		want.Parameters, got[0].Parameters = nil, nil
+		if diff := cmp.Diff([]texts{want}, got); diff != "" {
+			t.Errorf("%s: texts (-file +records):\n%s", s.Name, diff)
 		}
 	}
 }
