@@ -40,6 +40,7 @@ const (
 	keyRevision    = "memory-graph-revision"
 	keyCascade     = "memory-graph-cascade"
 	keyLastEvent   = "memory-graph-last-event"
+	keyLineage     = "memory-graph-lineage"
 )
 
 // A kind of call decides which flags a client command has.
@@ -54,6 +55,8 @@ const (
 	streaming
 	// uploads write for as long as it takes; repeating one changes nothing.
 	upload
+	// downloads read for as long as it takes and have a form of output of their own.
+	download
 )
 
 // connection is what the flags that every client command has are read into.
@@ -119,16 +122,19 @@ func (p *program) client(v verb) *cobra.Command {
 func (c *connection) addFlags(cmd *cobra.Command, k kind) {
 	f := cmd.Flags()
 	timeout := defaultTimeout
-	if k == streaming || k == upload {
+	if k == streaming || k == upload || k == download {
 		timeout = 0
 	}
 	f.StringVar(&c.address, "address", "", "server address, or several separated by commas (environment "+addressVariable+"; default "+defaultAddress+")")
 	f.DurationVar(&c.timeout, "timeout", timeout, "how long the command may take; 0 is no limit")
-	f.StringVarP(&c.output, "output", "o", string(formatTable), "table, json or yaml")
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "tell the revision of each answer on standard error")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	c.output = string(formatTable)
+	if k != download {
+		f.StringVarP(&c.output, "output", "o", c.output, "table, json or yaml")
+		_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	}
 	switch k {
-	case read, streaming:
+	case read, streaming, download:
 		f.StringVar(&c.consistency, "consistency", "", "linearizable (the server's default), bounded or local")
 		f.Uint64Var(&c.minRevision, "min-revision", 0, "wait until the answer is at least as new as this revision")
 	case write:

@@ -20,6 +20,7 @@ const maxProblems = 20
 type importFlags struct {
 	format string
 	dryRun bool
+	strict bool
 }
 
 func (p *program) newImportCommand() *cobra.Command {
@@ -29,10 +30,11 @@ func (p *program) newImportCommand() *cobra.Command {
 		names = append(names, string(n))
 	}
 	cmd := p.client(verb{
-		use: "import PATH…", short: "Load chat files", args: cobra.MinimumNArgs(1), kind: upload,
-		long: `Load chat files: OpenAI chat messages as JSON or JSON Lines, bare or under messages, conversations, traj or history,
-SWE-agent trajectories, KdConv dialogs; gzipped ones too. A folder gives its .json, .jsonl, .ndjson, .traj, .csv and .yaml files and those
-below it; - is standard input. Importing the same file again changes nothing. What cannot be read is told and skipped.`,
+		use: "import PATH…", short: "Load an export, or what other programs have logged", args: cobra.MinimumNArgs(1), kind: upload,
+		long: `Load what memory-graph export wrote, chat files, session logs, trajectories, traces and prompt collections. The format of each file, and of
+each item in it, is recognised by its content. A folder gives its .json, .jsonl, .ndjson, .traj, .csv and .yaml files and those below
+it, gzipped ones too; - is standard input. Importing the same file again changes nothing, and completes an import that was cut off.
+What cannot be read, or is refused because a different record is stored, is told and skipped.`,
 		example: `  memory-graph import chats.jsonl
   memory-graph import runs/ more.json.gz -o json
   curl -s https://example.com/chat.json | memory-graph import -
@@ -40,6 +42,7 @@ below it; - is standard input. Importing the same file again changes nothing. Wh
 		flags: func(cmd *cobra.Command) {
 			cmd.Flags().StringVar(&f.format, "format", names[0], "one of "+strings.Join(names, ", "))
 			cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "read and count, and send nothing")
+			cmd.Flags().BoolVar(&f.strict, "strict", false, "stop at the first record that cannot be read or is refused, and fail")
 			_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 		},
 		run: func(ctx context.Context, c *call, args []string) error { return c.importPaths(ctx, f, args) },
@@ -62,15 +65,16 @@ func (c *call) importPaths(ctx context.Context, f importFlags, paths []string) (
 		return fmt.Errorf("%s: no .json, .jsonl, .ndjson, .traj, .csv or .yaml file in it", strings.Join(paths, ", "))
 	}
 	var first string
-	problems := 0
+	problems, items := 0, 0
 	progress, finish := c.progress(sources)
 	summary, err := importer.Import(ctx, c.transfer, sources, importer.Options{
-		Format: format, DryRun: f.dryRun, Progress: progress,
+		Format: format, DryRun: f.dryRun, Strict: f.strict, Progress: progress,
 		Problem: func(p importer.Problem) {
 			if problems++; problems <= maxProblems {
 				fmt.Fprintf(c.stderr, "skipped: %s\n", printable(p.String()))
 			}
 		},
+		Item: func(string, importer.Format) { items++ },
 		Session: func(id string) {
 			if first == "" {
 				first = id
@@ -84,8 +88,8 @@ func (c *call) importPaths(ctx context.Context, f importFlags, paths []string) (
 	if err != nil {
 		return err
 	}
-	if summary.Sessions == 0 {
-		return fmt.Errorf("%s: no conversation found; formats are %v", strings.Join(paths, ", "), importer.Formats())
+	if summary.Records() == 0 && (items == 0 || summary.Skipped > 0) {
+		return fmt.Errorf("%s: nothing found; formats are %v", strings.Join(paths, ", "), importer.Formats())
 	}
 	return c.out.showValue(summary, func() string { return importText(summary, first, f.dryRun) })
 }
@@ -119,5 +123,9 @@ func importText(s importer.Summary, first string, dryRun bool) string {
 	if dryRun {
 		return text + "nothing was sent (--dry-run)"
 	}
-	return text + fmt.Sprintf("%d records created, %d were there already\nsee one: memory-graph session show %s", s.Created, s.Unchanged, first)
+	text += fmt.Sprintf("%d records created, %d were there already", s.Created, s.Unchanged)
+	if first != "" {
+		text += "\nsee one: memory-graph session show " + first
+	}
+	return text
 }

@@ -70,7 +70,7 @@ func TestImportFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := []struct{ path, want string }{
-		{filepath.Join(dir, "absent"), "no such file"}, {t.TempDir(), "no .json"}, {other, "no conversation found"}, {os.DevNull, "not a regular file"},
+		{filepath.Join(dir, "absent"), "no such file"}, {t.TempDir(), "no .json"}, {other, "nothing found"}, {os.DevNull, "not a regular file"},
 	}
 	for _, tt := range tests {
 		r := execute(t, "", "import", tt.path, "--address", f.address)

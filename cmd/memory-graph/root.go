@@ -49,6 +49,7 @@ func (p *program) commands() []*cobra.Command {
 		p.newEventsCommand(),
 		p.newTemplateCommand(),
 		p.newImportCommand(),
+		p.newExportCommand(),
 		p.newBenchCommand(),
 		p.newStatsCommand(),
 		p.newHealthCommand(),

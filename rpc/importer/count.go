@@ -14,6 +14,11 @@ const (
 	statusFailed  = "failed"
 )
 
+// Records is how many nodes and edges were read.
+func (s Summary) Records() int64 {
+	return s.Sessions + s.Prompts + s.Responses + s.ToolInvocations + s.Templates + s.Agents + s.Edges
+}
+
 func (s *Summary) count(n *pb.Node) {
 	switch n.Type {
 	case pb.NodeType_NODE_TYPE_SESSION:

@@ -16,6 +16,7 @@
 package jsonl
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -79,7 +80,7 @@ func AppendEdge(b []byte, edge *pb.Edge) []byte {
 }
 
 var (
-	errShape = errors.New("not as this package writes it")
+	errShape = errors.New("is not spelled as this package spells it")
 	errLine  = errors.New("is no line of an export: it has none of memory_graph_export, node, edge, end")
 )
 
@@ -147,6 +148,9 @@ func complete(n *pb.Node) {
 // decodeSlowly reads protobuf JSON in any of its spellings, and says what is wrong with what is none.
 func decodeSlowly(line []byte) (Line, error) {
 	var l Line
+	if !json.Valid(line) {
+		return l, errors.New("is not JSON, or was cut off")
+	}
 	p := parser{in: line}
 	err := p.object(func(key []byte) error {
 		body, err := p.value()
