@@ -19,7 +19,7 @@ func (adkSession) claims(h head) claim {
 func (adkSession) read(it *item, out *scribe) error {
 	f := it.fields
 	name := fmt.Sprintf("conversation %d", out.index+1)
-	s := out.session(sessionSpec{where: name, id: f.firstText("id"), metadata: flatten(f.without("events"))})
+	s := out.session(sessionSpec{where: name, id: out.fresh(f.firstText("id")), metadata: flatten(f.without("events"))})
 	t := &adkTalk{googleTalk: googleTalk{session: s}}
 	for i, raw := range elements(f["events"]) {
 		where := fmt.Sprintf("%s, event %d", name, i+1)

@@ -184,3 +184,11 @@ func sum(raw ...[]byte) string {
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
+
+// fresh is an id of the file, or nothing when it was there before: then it says no more which session is meant.
+func (s *scribe) fresh(id string) string {
+	if lower, ok := uuidText(id); ok && s.given[lower] {
+		return ""
+	}
+	return id
+}

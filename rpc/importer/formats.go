@@ -19,6 +19,11 @@ const (
 	FormatPromptCSV Format = "prompt-csv"
 	// FormatPromptSource is promptsource's files of templates: YAML with Jinja texts.
 	FormatPromptSource Format = "promptsource"
+	// FormatArenaHard, FormatMTBench and FormatVicuna are benchmarks: questions, answers of models, and templates for judges,
+	// in files that need each other.
+	FormatArenaHard Format = "arena-hard"
+	FormatMTBench   Format = "mt-bench"
+	FormatVicuna    Format = "vicuna-eval"
 	// FormatShareGPT is ShareGPT: messages of {from, value}.
 	FormatShareGPT Format = "sharegpt"
 	// FormatKdConv is KdConv: messages without roles, whose speakers take turns.
@@ -37,12 +42,12 @@ const (
 	FormatGemini Format = "gemini"
 	// FormatInspect is evaluation logs of Inspect AI.
 	FormatInspect Format = "inspect-ai"
-	// FormatInspect is evaluation logs of Inspect AI.
-	FormatInspect Format = "inspect-ai"
 	// FormatAutoGen is recorded chat completions of AutoGen: {mode, messages, response}.
 	FormatAutoGen Format = "autogen"
 	// FormatWhoAndWhen is the data set Who&When: agents that talk with each other, and the mistake that somebody has marked.
 	FormatWhoAndWhen Format = "who-and-when"
+	// FormatLangfuse is traces exported from Langfuse, with their observations.
+	FormatLangfuse Format = "langfuse"
 	// FormatAnthropic is messages of the Anthropic API: requests with their system text beside the messages, logs of
 	// {request, response}, and lists of messages made of blocks (text, tool_use, tool_result, thinking, …).
 	FormatAnthropic Format = "anthropic"
@@ -70,11 +75,14 @@ func formatTable() []formatRow {
 		{FormatTaskmaster, taskmaster{}, unitValue, "taskmaster/1"},
 		{FormatPromptCSV, promptCSV{}, unitText, "prompt-csv/1"},
 		{FormatPromptSource, promptSource{}, unitText, "promptsource/1"},
+		{FormatArenaHard, arenaHard{}, unitFile, "arena-hard/1"},
+		{FormatMTBench, mtBench{}, unitFile, "mt-bench/1"},
+		{FormatVicuna, vicunaEval{}, unitFile, "vicuna-eval/1"},
 		{FormatShareGPT, shareGPT{}, unitValue, "sharegpt/1"},
 		{FormatKdConv, kdConv{}, unitValue, "1"},
 		{FormatInspect, inspectAI{}, unitValue, "inspect-ai/1"},
-		{FormatInspect, inspectAI{}, unitValue, "inspect-ai/1"},
 		{FormatAutoGen, autogen{}, unitValue, "autogen/1"},
+		{FormatLangfuse, langfuse{}, unitValue, "langfuse/1"},
 		{FormatADK, adkSession{}, unitValue, "adk/1"},
 		{FormatADKEval, adkEvalSet{}, unitValue, "adk/1"},
 		{FormatADKEvalList, adkEvalList{}, unitValue, "adk/1"},

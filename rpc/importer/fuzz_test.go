@@ -14,8 +14,8 @@ import (
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 )
 
-// FuzzRead feeds any bytes to the reader. Whatever comes out must be records that the graph accepts: ids used once, each
-// record after those it refers to, texts valid and within their limits; and the same bytes give the same records.
+// FuzzRead feeds any bytes to the reader. Whatever comes out must be records that the graph accepts: ids used once, but for
+// sessions that are known by a key, which may be told again as long as they are the same; each record after those it refers to, texts valid and within their limits; and the same bytes give the same records.
 func FuzzRead(f *testing.F) {
 	samples, _, err := Sources([]string{filepath.Join("testdata", "shapes")}, nil)
 	if err != nil {
@@ -28,19 +28,57 @@ func FuzzRead(f *testing.F) {
 		}
 		f.Add(filepath.Base(s.Name), raw)
 	}
+	for _, folder := range []string{"arena", "mtbench", "vicuna"} {
+		f.Add(folder+".jsonl", wholeFolder(f, filepath.Join("testdata", "shapes", folder)))
+	}
 	f.Fuzz(func(t *testing.T, name string, raw []byte) {
-		first := checkedRead(t, textSource(name, string(raw)))
-		second := checkedRead(t, textSource("again/"+name, string(raw)))
+		first := checkedRead(t, besideItself(name, string(raw)))
+		second := checkedRead(t, besideItself("again/"+name, string(raw)))
 		if diff := cmp.Diff(first, second, protocmp.Transform()); diff != "" {
 			t.Errorf("two reads differ:\n%s", diff)
 		}
 	})
 }
 
+// wholeFolder is the text of all samples in a folder.
+func wholeFolder(f *testing.F, path string) []byte {
+	f.Helper()
+	var all []byte
+	samples, _, err := Sources([]string{path}, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range samples {
+		raw, err := os.ReadFile(s.Name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		all = append(all, raw...)
+	}
+	return all
+}
+
+// besideItself is a source whose text stands in every file beside it, too, for formats whose files need each other.
+func besideItself(name, text string) Source {
+	s := textSource(name, text)
+	s.Beside = func(string) (Source, error) { return textSource(name, text), nil }
+	return s
+}
+
 func checkedRead(t *testing.T, s Source) []proto.Message {
 	t.Helper()
 	var all []proto.Message
-	seen := make(map[string]bool)
+	seen, keyed := make(map[string]bool), make(map[string]proto.Message)
+	again := func(id string, told proto.Message, g Graph) bool {
+		old, twice := keyed[id]
+		if twice && !proto.Equal(old, told) {
+			t.Errorf("two records have one id:\n%s", cmp.Diff(old, told, protocmp.Transform()))
+		}
+		if g.Keyed {
+			keyed[id] = told
+		}
+		return twice
+	}
 	ignore := func(string, string, ...any) {}
 	r := &reader{source: s, problem: ignore}
 	err := r.each(t.Context(), func(g Graph) error {
@@ -49,6 +87,9 @@ func checkedRead(t *testing.T, s Source) []proto.Message {
 			all = append(all, n)
 		}
 		for _, n := range g.Nodes {
+			if again(n.Id, n, g) {
+				continue
+			}
 			if seen[n.Id] || n.SessionId != "" && !seen[n.SessionId] {
 				t.Errorf("node %v comes twice or before its session", n)
 			}
@@ -57,6 +98,9 @@ func checkedRead(t *testing.T, s Source) []proto.Message {
 			all = append(all, n)
 		}
 		for _, e := range g.Edges {
+			if again(e.Id, e, g) {
+				continue
+			}
 			if seen[e.Id] || !seen[e.FromNodeId] || !seen[e.ToNodeId] {
 				t.Errorf("edge %v comes twice or before its ends", e)
 			}

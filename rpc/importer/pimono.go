@@ -61,7 +61,7 @@ func (piMono) read(it *item, out *scribe) error {
 func tellPi(out *scribe, lines []*item) {
 	head := lines[0].fields
 	l := &piLog{results: make(map[string][]json.RawMessage), seen: make(map[string]int), prompts: make(map[string]*promptRef), provider: head.firstText("provider")}
-	l.session = out.session(sessionSpec{where: lines[0].where, id: head.firstText("id"), created: head.time("timestamp"), model: head.firstText("modelId"),
+	l.session = out.session(sessionSpec{where: lines[0].where, id: out.fresh(head.firstText("id")), created: head.time("timestamp"), model: head.firstText("modelId"),
 		metadata: flatten(head.without("type", "timestamp"))})
 	for _, it := range lines {
 		if m := it.fields.object("message"); m.firstText("role") == "toolResult" {
