@@ -429,3 +429,88 @@ func TestWhoAndWhenTextsAreByteIdentical(t *testing.T) {
 		}
 	}
 }
+
+// TestLangfuseTextsAreByteIdentical compares what the generations were asked and answered. A question that repeats the
+// messages of an earlier one is what remains of it, with the earlier one put before it again.
+func TestLangfuseTextsAreByteIdentical(t *testing.T) {
+	sources, _, err := Sources([]string{dataDir(t, "langfuse-traces")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sources {
+		var file struct {
+			Observations []struct {
+				ID, Type, Name string
+				Input, Output  json.RawMessage
+			}
+		}
+		decodeFile(t, s.Name, &file)
+		text := func(raw json.RawMessage) string {
+			var s string
+			if len(raw) > 0 && raw[0] == '"' {
+				if err := json.Unmarshal(raw, &s); err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			return strings.TrimSuffix(strings.TrimPrefix(string(raw), "null"), "null")
+		}
+		inputs, outputs := make(map[string]string), make(map[string]string)
+		for _, o := range file.Observations {
+			inputs[o.ID], outputs[o.ID] = text(o.Input), text(o.Output)
+		}
+		r := &reader{source: s, problem: func(where, format string, args ...any) { t.Errorf(where+": "+format, args...) }}
+		err := r.each(t.Context(), func(g Graph) error {
+			compareTrace(t, g, inputs, outputs)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func compareTrace(t *testing.T, g Graph, inputs, outputs map[string]string) {
+	t.Helper()
+	whole := make(map[string]string) // what prompts were asked, with what they repeat
+	follows := make(map[string]string)
+	answers := make(map[string]string) // by prompt
+	for _, e := range g.Edges {
+		if e.Type == pb.EdgeType_EDGE_TYPE_FOLLOWS {
+			follows[e.FromNodeId] = e.ToNodeId
+		}
+	}
+	for _, n := range g.Nodes {
+		switch p, m := n.GetPrompt(), n.GetResponse(); {
+		case p != nil:
+			id := p.Metadata.Custom["observation_id"]
+			answers[p.Id] = outputs[id]
+			text := p.Content
+			if p.Metadata.Custom["synthetic"] == "true" {
+				text = ""
+			}
+			if p.Metadata.Custom["input_repeats"] == "" {
+				whole[p.Id] = inputs[id]
+				if text != inputs[id] {
+					t.Errorf("%s: asked %q, want %q", id, text, inputs[id])
+				}
+				continue
+			}
+			messages := inputMessages(json.RawMessage(inputs[id]), inputs[id])
+			before := whole[follows[p.Id]]
+			if all := append(inputMessages(json.RawMessage(before), before), text); strings.Join(all, "\n") != strings.Join(messages, "\n") {
+				t.Errorf("%s: asked %q after %q, want %q", id, text, before, inputs[id])
+			}
+			whole[p.Id] = inputs[id]
+		case m != nil:
+			if m.Content != answers[m.PromptId] {
+				t.Errorf("answered %q, want %q", m.Content, answers[m.PromptId])
+			}
+		case n.GetToolInvocation() != nil:
+			v := n.GetToolInvocation()
+			if want := outputs[v.Metadata["observation_id"]]; v.GetResult() != want {
+				t.Errorf("%s: result %q, want %q", v.ToolName, v.GetResult(), want)
+			}
+		}
+	}
+}
