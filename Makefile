@@ -31,7 +31,7 @@ FUZZARGS :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build run test test-unit test-integration test-e2e cover check fuzz bench bench-postgres bench-large bench-go datasets gen clean \
+.PHONY: help build run crash test test-unit test-integration test-e2e cover check fuzz bench bench-postgres bench-large bench-go datasets gen clean \
 	check-format check-vet check-lint check-gen check-modules check-wasm check-tools
 
 help: ## list the targets
@@ -135,6 +135,10 @@ datasets: ## import the published data sets (MEMORY_GRAPH_DATA) and print what w
 	@mkdir -p $(BIN)
 	@$(GO) test -count=1 -run '^TestDataSets$$' ./rpc/importer -table $(BIN)/datasets.txt >$(BIN)/datasets.log || { cat $(BIN)/datasets.log; exit 1; }
 	@cat $(BIN)/datasets.txt
+
+CRASH_ROUNDS := 100
+crash: ## kill -9 a server during imports and single writes, again and again (CRASH_ROUNDS=100, MEMORY_GRAPH_CRASH_SEED)
+	MEMORY_GRAPH_CRASH_ROUNDS=$(CRASH_ROUNDS) $(GO) test -count=1 -timeout 4h -v -run '^(TestCrash|TestKilledImports)$$' ./jepsen/crash
 
 gen: ## regenerate the Go code of proto/ and the descriptor set of the published contract
 	find proto -name '*.pb.go' -delete

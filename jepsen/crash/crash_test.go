@@ -3,6 +3,7 @@ package crash_test
 import (
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -26,8 +27,9 @@ func TestCrash(t *testing.T) {
 	rounds := int(number(t, roundsVariable, 4))
 	seed := number(t, seedVariable, rand.Uint64())
 	t.Logf("seed %d", seed)
+	folder := filepath.Join(t.TempDir(), "data")
 	report, err := crash.Run(t.Context(), crash.Config{
-		Binary: binary, DataDir: filepath.Join(t.TempDir(), "data"), Seed: seed, Rounds: rounds, Writers: 6,
+		Binary: binary, DataDir: folder, Seed: seed, Rounds: rounds, Writers: 6,
 		Args: cluster.Compacting(), Logf: t.Logf,
 	})
 	t.Logf("%+v", report)
@@ -36,6 +38,9 @@ func TestCrash(t *testing.T) {
 	}
 	if report.Acknowledged == 0 || report.Crashes != rounds || report.Compactions == 0 {
 		t.Errorf("the run proved nothing: %+v", report)
+	}
+	if out, err := exec.CommandContext(t.Context(), binary, "check", "--data-dir", folder).CombinedOutput(); err != nil {
+		t.Errorf("check of what is left: %v\n%s", err, out)
 	}
 }
 

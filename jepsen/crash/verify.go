@@ -29,7 +29,12 @@ type verifier struct {
 	graph    graphgrpc.MemoryGraphServiceClient
 	transfer graphgrpc.GraphTransferServiceClient
 	writers  []*writer
+	// beside is what there is besides the records of the writers.
+	beside tally
 }
+
+// tally counts records.
+type tally struct{ nodes, sessions, active int64 }
 
 func (v verifier) all(ctx context.Context) error {
 	for _, w := range v.writers {
@@ -138,7 +143,7 @@ func (v verifier) gone(ctx context.Context, m *model) error {
 
 // counts compares the counters with the models and with everything that can be read.
 func (v verifier) counts(ctx context.Context) error {
-	var nodes, sessions, active int64
+	nodes, sessions, active := v.beside.nodes, v.beside.sessions, v.beside.active
 	for _, w := range v.writers {
 		nodes += int64(len(w.model.nodes) + len(w.model.sessions))
 		sessions += int64(len(w.model.sessions))
