@@ -50,20 +50,24 @@ type startedServer struct {
 }
 
 // startServer starts this program as a server in a new folder and waits until it is ready.
-func (p *program) startServer(ctx context.Context, parent string, flags []string) (_ *startedServer, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
+func (p *program) startServer(ctx context.Context, parent string, flags []string) (*startedServer, error) {
 	folder, err := os.MkdirTemp(parent, "memory-graph-bench-")
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(folder))
-		}
-	}()
+	s, err := p.startServerOn(ctx, folder, flags)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	return s, nil
+}
+
+// startServerOn starts this program as a server on a folder and waits until it is ready.
+func (p *program) startServerOn(ctx context.Context, folder string, flags []string) (*startedServer, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
 	args := append([]string{"dev", "--data-dir", folder, "--grpc-port", "0", "--metrics-port", "0", "--log-level", "error"}, flags...)
 	s := &startedServer{folder: folder, command: exec.Command(self, args...), output: make(chan struct{}), benchServer: describeServer(flags)}
 	s.command.Stderr = p.stderr
@@ -76,7 +80,8 @@ func (p *program) startServer(ctx context.Context, parent string, flags []string
 	}
 	s.process = load.Process(s.command.Process.Pid)
 	if s.address, err = s.awaitReady(ctx, stdout); err != nil {
-		return nil, errors.Join(err, s.command.Process.Kill(), s.command.Wait())
+		_ = s.kill()
+		return nil, err
 	}
 	return s, nil
 }
@@ -120,14 +125,25 @@ func (s *startedServer) awaitReady(ctx context.Context, stdout io.Reader) (strin
 const stopTimeout = 30 * time.Second
 
 // stop ends the process and removes its folder.
-func (s *startedServer) stop() error {
+func (s *startedServer) stop() error { return errors.Join(s.end(), os.RemoveAll(s.folder)) }
+
+// end asks the process to stop and waits until it has.
+func (s *startedServer) end() error {
 	err := s.command.Process.Signal(syscall.SIGTERM)
 	kill := time.AfterFunc(stopTimeout, func() { _ = s.command.Process.Kill() })
 	<-s.output
 	err = errors.Join(err, s.command.Wait())
 	kill.Stop()
 	if err != nil {
-		err = fmt.Errorf("stop the server: %w", err)
+		return fmt.Errorf("stop the server: %w", err)
 	}
-	return errors.Join(err, os.RemoveAll(s.folder))
+	return nil
+}
+
+// kill ends the process at once, as a crash does.
+func (s *startedServer) kill() error {
+	err := s.command.Process.Kill()
+	<-s.output
+	_ = s.command.Wait() // it was killed
+	return err
 }

@@ -70,6 +70,7 @@ func TestBenchWrongUsage(t *testing.T) {
 		{"bench", "write", "--clients", "2", "--connections", "3"},
 		{"bench", "write", "-o", "xml"},
 		{"bench", "write", "--address", "127.0.0.1:1", "--", "--in-memory"},
+		{"bench", "grow", "--nodes", "10"},
 	} {
 		if r := execute(t, "", args...); r.code != exitUsage || r.out != "" {
 			t.Errorf("%v: code %d, %s%s", args, r.code, r.out, r.err)
@@ -104,5 +105,37 @@ func benchStartsAServer(t *testing.T, binary string) {
 	}
 	if r := runProcess(t, binary, benchQuickly("write", "--data-dir", folder, "--", "--no-such-flag")...); r.code != exitFailed || !strings.Contains(r.err, "ended before it was ready") {
 		t.Errorf("a server that does not start: code %d, %s", r.code, r.err)
+	}
+}
+
+// benchGrows: a large graph, small.
+func benchGrows(t *testing.T, binary string) {
+	folder := t.TempDir()
+	r := runProcess(t, binary, "bench", "grow", "--small", "1000", "--nodes", "2500", "--warm-up", "10ms", "--duration", "300ms", "--data-dir", folder, "-o", "json")
+	if r.code != exitOK {
+		t.Fatalf("code %d: %s", r.code, r.err)
+	}
+	var report growReport
+	if err := json.Unmarshal([]byte(r.out), &report); err != nil {
+		t.Fatal(err)
+	}
+	g := report.Growth
+	if report.ReadBack < 2500 || report.ReadBack != report.Acknowledged || g.RSS == 0 || g.Restart <= 0 || g.Killed <= 0 || g.Loaded <= 0 {
+		t.Errorf("%+v", report)
+	}
+	if len(g.Costs) != 6 {
+		t.Errorf("%d calls", len(g.Costs))
+	}
+	for _, c := range g.Costs {
+		if c.Small.P50 <= 0 || c.Large.P50 <= 0 {
+			t.Errorf("%+v", c)
+		}
+	}
+	// Two edges a prompt but for the first of a session, and the content of each, are there.
+	if g.Content < 2500*load.DefaultSize || g.OnDisk < g.Content || g.Spaces["node"] < g.Content || g.Spaces["feed"] == 0 {
+		t.Errorf("%+v", g)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

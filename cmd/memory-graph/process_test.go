@@ -50,6 +50,7 @@ func TestProcess(t *testing.T) {
 		{"the next steps can be typed", nextStepsCanBeTyped},
 		{"real conversations", realConversations},
 		{"bench starts a server", benchStartsAServer},
+		{"bench grows a server", benchGrows},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

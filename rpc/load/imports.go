@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
@@ -33,8 +32,7 @@ type importing struct {
 	edge   id
 	edges  uint64
 	start  time.Time
-	out    []byte
-	part   []byte
+	out    chunk
 	ended  chan error
 	reply  pb.ImportResponse
 }
@@ -61,8 +59,8 @@ func (im *importing) run(ctx context.Context, c *conn, enough func(written int) 
 		return err
 	}
 	for ctx.Err() == nil && !enough(len(im.ledger.written)-before) {
-		im.chunk()
-		if err := s.write(im.out, importAhead); errors.Is(err, errEnded) {
+		im.next()
+		if err := s.write(im.out.message(), importAhead); errors.Is(err, errEnded) {
 			break // end says why
 		} else if err != nil {
 			return err
@@ -82,63 +80,37 @@ func (im *importing) run(ctx context.Context, c *conn, enough func(written int) 
 	return err
 }
 
-// chunk makes the next message.
-func (im *importing) chunk() {
-	im.out = append(im.out[:0], 0, 0, 0, 0, 0)
-	written := im.ledger.written
+// next makes the next chunk.
+func (im *importing) next() {
+	im.out.reset(im.ledger.size)
+	before := len(im.ledger.written)
 	for range im.each {
 		im.seed++
 		a := acknowledged{session: int32(im.seed % uint64(len(im.last))), seed: im.seed}
 		binary.BigEndian.PutUint64(a.id[:], im.seed)
 		copy(a.id[8:], im.edge[:8])
 		im.ledger.written = append(im.ledger.written, a)
-		im.node(a)
+		im.out.prompt(a.id, im.ledger.sessions[a.session], a.seed, im.at(a))
 	}
-	for _, a := range im.ledger.written[len(written):] {
-		im.link(a.id, im.ledger.sessions[a.session], pb.EdgeType_EDGE_TYPE_BELONGS_TO)
-		if before := im.last[a.session]; before != (id{}) {
-			im.link(a.id, before, pb.EdgeType_EDGE_TYPE_FOLLOWS)
+	for _, a := range im.ledger.written[before:] {
+		im.out.edge(im.newEdge(), a.id, im.ledger.sessions[a.session], pb.EdgeType_EDGE_TYPE_BELONGS_TO, im.at(a))
+		if last := im.last[a.session]; last != (id{}) {
+			im.out.edge(im.newEdge(), a.id, last, pb.EdgeType_EDGE_TYPE_FOLLOWS, im.at(a))
 		}
 		im.last[a.session] = a.id
 	}
-	binary.BigEndian.PutUint32(im.out[1:], uint32(len(im.out)-messagePrefixBytes))
 }
 
-// now is a time later than all before.
-func (im *importing) now() []byte {
-	at := im.start.Add(time.Duration(im.seed&(1<<40-1)) * time.Microsecond)
-	b := appendVarintField(nil, 1, uint64(at.Unix()))
-	return appendVarintField(b, 2, uint64(at.Nanosecond()))
-}
-
-// node appends a prompt as ImportRequest.nodes.
-func (im *importing) node(a acknowledged) {
-	at := im.now()
-	p := appendIDField(im.part[:0], 1, a.id)
-	p = appendPrompt(p, im.ledger.sessions[a.session], a.seed, im.ledger.size)
-	p = appendBytesField(p, 4, at)
-	prompt := len(p)
-	p = appendIDField(p, 1, a.id)
-	p = appendVarintField(p, 2, uint64(pb.NodeType_NODE_TYPE_PROMPT))
-	p = appendBytesField(p, 3, at)
-	p = appendBytesField(p, 10, p[:prompt])
-	p = appendIDField(p, 102, im.ledger.sessions[a.session])
-	im.out = appendBytesField(im.out, 1, p[prompt:])
-	im.part = p
-}
-
-// link appends an edge as ImportRequest.edges.
-func (im *importing) link(from, to id, t pb.EdgeType) {
+func (im *importing) newEdge() id {
 	im.edges++
 	e := im.edge
 	binary.BigEndian.PutUint64(e[8:], im.edges)
-	p := appendIDField(im.part[:0], 1, e)
-	p = appendIDField(p, 2, from)
-	p = appendIDField(p, 3, to)
-	p = appendVarintField(p, 4, uint64(t))
-	p = appendBytesField(p, 5, im.now())
-	im.out = appendBytesField(im.out, protowire.Number(2), p)
-	im.part = p
+	return e
+}
+
+// at is the time of a prompt, later than those before it.
+func (im *importing) at(a acknowledged) time.Time {
+	return im.start.Add(time.Duration(a.seed&(1<<40-1)) * time.Microsecond)
 }
 
 // importers makes one for each client, with sessions of its own.

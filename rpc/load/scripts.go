@@ -100,16 +100,16 @@ func (w *batcher) operations() int64 { return int64(len(w.batch)) }
 
 func (w *batcher) more() bool { return w.left != 0 }
 
-// A getter reads prompts by id, at random, and compares their contents.
+// A getter reads prompts by id and compares their contents.
 type getter struct {
-	random *rand.Rand
-	from   *ledger
+	pick   func() acknowledged
+	size   int
 	asked  acknowledged
 	buffer []byte
 }
 
 func (g *getter) next(b []byte) (method, []byte) {
-	g.asked = g.from.written[g.random.IntN(len(g.from.written))]
+	g.asked = g.pick()
 	return methodGetNode, appendIDField(b, 1, g.asked.id)
 }
 
@@ -122,7 +122,7 @@ func (g *getter) took(reply []byte) error {
 	if err != nil {
 		return err
 	}
-	g.buffer = appendText(g.buffer[:0], g.asked.seed, g.from.size)
+	g.buffer = appendText(g.buffer[:0], g.asked.seed, g.size)
 	if got != g.asked.id || !bytes.Equal(content, g.buffer) {
 		return fmt.Errorf("node %s is not what was written", g.asked.id)
 	}
@@ -131,15 +131,14 @@ func (g *getter) took(reply []byte) error {
 
 func (g *getter) operations() int64 { return 1 }
 
-// An edger reads the edges of prompts, at random: each has at least the one to its session.
+// An edger reads the edges of prompts: each has at least the one to its session.
 type edger struct {
-	random *rand.Rand
-	from   *ledger
-	asked  acknowledged
+	pick  func() acknowledged
+	asked acknowledged
 }
 
 func (e *edger) next(b []byte) (method, []byte) {
-	e.asked = e.from.written[e.random.IntN(len(e.from.written))]
+	e.asked = e.pick()
 	return methodGetEdges, appendIDField(b, 1, e.asked.id)
 }
 

@@ -1,6 +1,9 @@
 package load
 
-import "encoding/hex"
+import (
+	"encoding/binary"
+	"encoding/hex"
+)
 
 // alphabet is what contents are made of: 6 bits a byte, so that they compress about as little as they may.
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ."
@@ -9,12 +12,8 @@ const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 func appendText(b []byte, seed uint64, size int) []byte {
 	state := seed
 	for size > 0 {
-		// splitmix64
-		state += 0x9e3779b97f4a7c15
-		z := state
-		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		z ^= z >> 31
+		state += golden
+		z := mix(state)
 		for range min(size, 10) {
 			b = append(b, alphabet[z&63])
 			z >>= 6
@@ -23,6 +22,18 @@ func appendText(b []byte, seed uint64, size int) []byte {
 	}
 	return b
 }
+
+// golden and mix are splitmix64.
+const golden = 0x9e3779b97f4a7c15
+
+func mix(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// appendHash appends 8 bytes that are another's for every number.
+func appendHash(b []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(b, mix(n+golden)) }
 
 // An id is a UUID as 16 bytes.
 type id [16]byte

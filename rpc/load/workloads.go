@@ -22,6 +22,12 @@ func (b *bench) newWriter() *writer {
 	return &writer{ledger: l, seed: b.seedOf(), turn: len(b.ledgers)}
 }
 
+// any picks from what was preloaded, at random.
+func (b *bench) any() func() acknowledged {
+	random, from := b.random(), b.preloaded.written
+	return func() acknowledged { return from[random.IntN(len(from))] }
+}
+
 func (b *bench) write(ctx context.Context) error {
 	if err := b.found(ctx); err != nil {
 		return err
@@ -45,11 +51,11 @@ func (b *bench) reading(ctx context.Context, make func() script) error {
 }
 
 func (b *bench) read(ctx context.Context) error {
-	return b.reading(ctx, func() script { return &getter{random: b.random(), from: b.preloaded} })
+	return b.reading(ctx, func() script { return &getter{pick: b.any(), size: b.Size} })
 }
 
 func (b *bench) edges(ctx context.Context) error {
-	return b.reading(ctx, func() script { return &edger{random: b.random(), from: b.preloaded} })
+	return b.reading(ctx, func() script { return &edger{pick: b.any()} })
 }
 
 func (b *bench) query(ctx context.Context) error {
@@ -67,8 +73,8 @@ func (b *bench) listSessions(ctx context.Context) error {
 func (b *bench) mixed(ctx context.Context) error {
 	return b.reading(ctx, func() script {
 		return &mixer{random: b.random(), parts: []portion{
-			{70, &getter{random: b.random(), from: b.preloaded}},
-			{5, &edger{random: b.random(), from: b.preloaded}},
+			{70, &getter{pick: b.any(), size: b.Size}},
+			{5, &edger{pick: b.any()}},
 			{5, &pager{random: b.random(), sessions: b.sessions, limit: smallPageLimit}},
 			{20, b.newWriter()},
 		}}
@@ -79,7 +85,7 @@ func (b *bench) mixed(ctx context.Context) error {
 func (b *bench) crowd(ctx context.Context) error {
 	return b.reading(ctx, func() script {
 		return &mixer{random: b.random(), parts: []portion{
-			{90, &getter{random: b.random(), from: b.preloaded}},
+			{90, &getter{pick: b.any(), size: b.Size}},
 			{10, b.newWriter()},
 		}}
 	})
