@@ -51,6 +51,8 @@ type call struct {
 	staleness      time.Duration
 	minRevision    graph.Revision
 	cascade        bool
+	// progress is how far a StreamQuery has come; nil for others.
+	progress *progress
 	// revision is that of the reply, 0 until it is known.
 	revision atomic.Uint64
 }
@@ -83,6 +85,9 @@ func newCall(ctx context.Context, fullMethod string) (*call, error) {
 		if err := read(md); err != nil {
 			return c, err
 		}
+	}
+	if c.method == "StreamQuery" {
+		c.progress = &progress{}
 	}
 	return c, nil
 }

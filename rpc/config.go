@@ -20,6 +20,9 @@ type Config struct {
 	// MaxPerAddress bounds the open connections from one address; more are closed at once. 0 is for no bound of its own, as all
 	// clients behind a proxy have one address.
 	MaxPerAddress int
+	// ConnectionIdle and ConnectionAge are after how long without a call, or at all, a connection is closed; 0 for never. Calls
+	// may go on for a minute beyond that age.
+	ConnectionIdle, ConnectionAge time.Duration
 	// MaxCalls bounds the calls that are under way at once, streams among them, of all connections together; more are refused.
 	MaxCalls int
 	// RequestBudget bounds the bytes of the requests of more than 64 KiB that are under way at once, of all connections
@@ -33,9 +36,11 @@ type Config struct {
 	RequestTimeout time.Duration
 	// LeaderTimeout is how long a call waits for a leader before it is told that there is none.
 	LeaderTimeout time.Duration
-	// StallTimeout is how long a reader of StreamQuery or Export may leave a message unread before it is cut off: they hold
-	// a snapshot meanwhile.
+	// StallTimeout is how long a reader of StreamQuery or Export may keep the server waiting before it is cut off, with one
+	// message and, beyond what 32 KiB a second take, in all: they hold a snapshot meanwhile.
 	StallTimeout time.Duration
+	// MaxSnapshots bounds these calls; more are refused.
+	MaxSnapshots int
 	// Reflection and Health offer server reflection and grpc.health.v1.
 	Reflection, Health bool
 	// Disk tells how full the disk of this node is, for metrics; nil for a node without one.
@@ -50,6 +55,7 @@ type Config struct {
 const (
 	DefaultMaxConnections = 10_000
 	DefaultMaxCalls       = 20_000
+	DefaultMaxSnapshots   = 256
 	DefaultRequestBudget  = 256 << 20 // bytes
 	DefaultPartialBudget  = 256 << 20 // bytes
 	DefaultRequestTimeout = 30 * time.Second
@@ -62,7 +68,7 @@ func DefaultConfig() Config {
 	return Config{
 		Version: "dev", MaxConnections: DefaultMaxConnections, MaxCalls: DefaultMaxCalls, RequestBudget: DefaultRequestBudget,
 		PartialBudget: DefaultPartialBudget, RequestTimeout: DefaultRequestTimeout,
-		LeaderTimeout: DefaultLeaderTimeout, StallTimeout: DefaultStallTimeout, Reflection: true, Health: true,
+		LeaderTimeout: DefaultLeaderTimeout, StallTimeout: DefaultStallTimeout, MaxSnapshots: DefaultMaxSnapshots, Reflection: true, Health: true,
 	}
 }
 
@@ -78,8 +84,11 @@ func (c Config) Validate() error {
 	if c.MaxPerAddress < 0 {
 		problems = append(problems, fmt.Errorf("max connections per address is %d, 0 for no bound or more", c.MaxPerAddress))
 	}
-	if c.MaxCalls < 1 {
-		problems = append(problems, fmt.Errorf("max calls is %d, at least 1", c.MaxCalls))
+	if c.MaxCalls < 1 || c.MaxSnapshots < 1 {
+		problems = append(problems, fmt.Errorf("max calls is %d and max snapshots is %d, at least 1", c.MaxCalls, c.MaxSnapshots))
+	}
+	if c.ConnectionIdle < 0 || c.ConnectionAge < 0 {
+		problems = append(problems, fmt.Errorf("connections end when idle for %v or %v old, 0 for never or more", c.ConnectionIdle, c.ConnectionAge))
 	}
 	if c.RequestBudget < graph.MaxRequestBytes {
 		problems = append(problems, fmt.Errorf("request budget is %d bytes, at least %d", c.RequestBudget, graph.MaxRequestBytes))

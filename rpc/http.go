@@ -20,6 +20,8 @@ const (
 	httpWriteTimeout  = 30 * time.Second
 	httpIdleTimeout   = time.Minute
 	maxHTTPHeader     = 16 << 10
+	// More connections wait until one ends, at the latest after the times above.
+	maxHTTPConnections = 256
 )
 
 // MetricsServer is the HTTP server of the metrics port: `/metrics`, `/health`, `/ready` and a page with links. It tells
@@ -39,7 +41,7 @@ func (s *Server) MetricsServer() *http.Server {
 
 // ServeMetrics answers on lis until the given server is shut down; then it returns nil.
 func ServeMetrics(server *http.Server, lis net.Listener) error {
-	if err := server.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(newLimitListener(lis, maxHTTPConnections, 0, func(int) {})); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -116,8 +116,17 @@ func (s *Server) stream(srv any, inner grpc.ServerStream, info *grpc.StreamServe
 		s.metrics.Streams(1)
 		defer s.metrics.Streams(-1)
 	}
+	if err == nil && c.holdsSnapshot() {
+		var release func()
+		if release, err = s.paced(st); err == nil {
+			defer release()
+		}
+	}
 	if err == nil {
 		err = s.run(st, srv, handler)
+	}
+	if c.progress != nil && errors.Is(err, errStalled) {
+		err = c.progress.cutOff(err)
 	}
 	err = s.answer(ctx, c, err)
 	s.finished(info.FullMethod, c, err, start)
@@ -127,6 +136,19 @@ func (s *Server) stream(srv any, inner grpc.ServerStream, info *grpc.StreamServe
 		}
 	}
 	return err
+}
+
+// paced lets a stream hold a snapshot if not too many do.
+func (s *Server) paced(st *serverStream) (release func(), err error) {
+	if s.snapshots.Add(1) > int64(s.cfg.MaxSnapshots) {
+		s.snapshots.Add(-1)
+		return nil, errManySnapshots
+	}
+	st.pace = newPace(s.cfg.StallTimeout, func() { st.cancel(errStalled) })
+	return func() {
+		st.pace.stop()
+		s.snapshots.Add(-1)
+	}, nil
 }
 
 // lastWords is how long a handler may take to end once its stream has: to say where an import stands, or a health watch
@@ -173,8 +195,8 @@ type serverStream struct {
 	hold hold
 	// received says that the first message has come; one goroutine receives.
 	received bool
-	// guard ends a stream that holds a snapshot when a message is left unread for too long; one goroutine sends.
-	guard *time.Timer
+	// pace ends a stream that holds a snapshot when its reader is too slow; nil for others.
+	pace *pace
 }
 
 func (st *serverStream) Context() context.Context { return st.ctx }
@@ -187,21 +209,17 @@ func (st *serverStream) open(more metadata.MD) error {
 	return st.ServerStream.SendHeader(metadata.Join(st.server.headers(st.call), more))
 }
 
-// SendMsg gives up on a reader that holds a snapshot and leaves a message unread for too long.
+// SendMsg gives up on a reader that holds a snapshot and is too slow.
 func (st *serverStream) SendMsg(m any) error {
 	if err := st.open(nil); err != nil {
 		return err
 	}
-	if !st.call.holdsSnapshot() {
+	if st.pace == nil {
 		return st.ServerStream.SendMsg(m)
 	}
-	if st.guard == nil {
-		st.guard = time.AfterFunc(st.server.cfg.StallTimeout, func() { st.cancel(errStalled) })
-	} else {
-		st.guard.Reset(st.server.cfg.StallTimeout)
-	}
+	st.pace.begin()
 	err := st.ServerStream.SendMsg(m)
-	st.guard.Stop()
+	st.pace.end(sizeOf(m))
 	return err
 }
 

@@ -77,10 +77,12 @@ func (s *Server) StreamQuery(req *pb.QueryRequest, stream grpc.ServerStreamingSe
 		return err
 	}
 	defer st.Close()
-	from, err := st.pages(ctx, selection(req)).place(req.GetPageToken())
+	pages := st.pages(ctx, selection(req))
+	from, err := pages.place(req.GetPageToken())
 	if err != nil {
 		return err
 	}
+	progress := progressOf(ctx, pages)
 	if from != nil {
 		offset = 0
 	}
@@ -94,6 +96,7 @@ func (s *Server) StreamQuery(req *pb.QueryRequest, stream grpc.ServerStreamingSe
 		if err != nil {
 			return false, err
 		}
+		progress.at(m.Place)
 		if sent++; sent%countEvery == 0 {
 			s.metrics.Streamed(callOf(ctx).method, countEvery)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -31,6 +32,8 @@ const (
 	// A connection that is silent for this long is probed, and closed when it does not answer.
 	pingAfter   = time.Minute
 	pingTimeout = 20 * time.Second
+	// What runs on a connection that has reached its age, where there is one, may go on for so long.
+	agedGrace = time.Minute
 )
 
 // compression names what requests may be compressed with besides nothing. Their size is bounded after decompression.
@@ -47,6 +50,8 @@ type Server struct {
 	logger  hclog.Logger
 	budget  *requestBudget
 	gate    *gate
+	// snapshots are the calls that hold one while they send.
+	snapshots atomic.Int64
 	// partials are the requests that have not come in full.
 	partials *partials
 	grpc     *grpc.Server
@@ -79,7 +84,10 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 		grpc.MaxHeaderListSize(maxHeaderListBytes),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: pingAfter, Timeout: pingTimeout, MaxConnectionIdle: cfg.ConnectionIdle,
+			MaxConnectionAge: cfg.ConnectionAge, MaxConnectionAgeGrace: agedGrace,
+		}),
 		grpc.WaitForHandlers(true),
 		grpc.InTapHandle(s.gate.admit),
 		grpc.UnaryInterceptor(s.unary),

@@ -79,6 +79,7 @@ func plainAnswers() []struct {
 	}{
 		{errOverBudget, answer{codes.ResourceExhausted, "OVERLOADED", time.Second}, ""},
 		{errTooManyCalls, answer{codes.ResourceExhausted, "OVERLOADED", time.Second}, ""},
+		{errManySnapshots, answer{codes.ResourceExhausted, "OVERLOADED", time.Second}, ""},
 		{errStalled, answer{codes.ResourceExhausted, "READ_TOO_SLOWLY", 0}, ""},
 		{context.DeadlineExceeded, answer{codes.DeadlineExceeded, "DEADLINE_EXCEEDED", 0}, ""},
 		{context.Canceled, answer{codes.Canceled, "CANCELLED", 0}, "the call was cancelled"},

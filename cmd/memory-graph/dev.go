@@ -39,8 +39,7 @@ type serverConfig struct {
 	grpcPort, metricsPort      int
 	logLevel                   string
 	logJSON                    bool
-	maxConnections             int
-	requestTimeout             time.Duration
+	limits                     limits
 	reflection, health         bool
 	snapshotThreshold          uint64
 	snapshotInterval           time.Duration
@@ -53,7 +52,7 @@ type serverConfig struct {
 func logLevels() []string { return []string{"trace", "debug", "info", "warn", "error", "off"} }
 
 func (p *program) newDevCommand() *cobra.Command {
-	cfg := &serverConfig{}
+	cfg := &serverConfig{limits: defaultLimits()}
 	cmd := &cobra.Command{
 		Use:     "dev",
 		GroupID: groupServer,
@@ -89,8 +88,7 @@ Each setting is taken from its flag, else from the environment variable named wi
 	f.IntVar(&cfg.metricsPort, "metrics-port", defaultMetricsPort, "port of metrics and health, 0 for a free one (METRICS_PORT)")
 	f.StringVar(&cfg.logLevel, "log-level", "info", strings.Join(logLevels(), ", ")+" (LOG_LEVEL, RUST_LOG)")
 	f.BoolVar(&cfg.logJSON, "log-json", false, "log JSON, one object a line")
-	f.IntVar(&cfg.maxConnections, "max-connections", rpc.DefaultMaxConnections, "connections to accept at a time (GRPC_MAX_CONNECTIONS)")
-	f.DurationVar(&cfg.requestTimeout, "request-timeout", rpc.DefaultRequestTimeout, "deadline of calls whose client sets none (REQUEST_TIMEOUT_MS)")
+	cfg.limits.flags(cmd)
 	f.BoolVar(&cfg.reflection, "reflection", true, "offer gRPC server reflection (ENABLE_REFLECTION)")
 	f.BoolVar(&cfg.health, "health", true, "offer grpc.health.v1 (ENABLE_HEALTH)")
 	f.Uint64Var(&cfg.snapshotThreshold, "snapshot-threshold", cluster.DefaultSnapshotThreshold, "log entries after which the store is made durable and the log cut")
@@ -127,6 +125,7 @@ func (c *serverConfig) validate() error {
 	// The room below takes 0 for its default.
 	add(c.snapshotThreshold == 0, "--snapshot-threshold is 0, at least 1")
 	add(c.snapshotInterval == 0, "--snapshot-interval is 0, at least 1ms")
+	add(c.limits.maxLogBytes == 0, "--max-log-bytes is 0, at least 1MiB")
 	add(c.trailingLogs == 0, "--trailing-logs is 0, at least 1024")
 	return errors.Join(append(problems, c.node(nil, nil).Validate(), c.api(nil).Validate())...)
 }
@@ -135,7 +134,7 @@ func (c *serverConfig) validate() error {
 func (c *serverConfig) node(logger hclog.Logger, fail context.CancelCauseFunc) cluster.Config {
 	return cluster.Config{
 		Folder: c.dataDir, InMemory: c.inMemory, Name: "dev", Version: version, Random: rand.Reader, Logger: logger,
-		SnapshotThreshold: c.snapshotThreshold, SnapshotInterval: c.snapshotInterval, TrailingLogs: c.trailingLogs,
+		SnapshotThreshold: c.snapshotThreshold, SnapshotInterval: c.snapshotInterval, TrailingLogs: c.trailingLogs, MaxLogBytes: uint64(c.limits.maxLogBytes),
 		DiskReserve: int64(c.diskReserve),
 		Retention:   fsm.Retention{Count: c.retainEvents, Age: c.retainAge},
 		Fatal:       func(err error) { fail(fmt.Errorf("the node failed: %w", err)) },
@@ -149,7 +148,7 @@ func (c *serverConfig) api(logger hclog.Logger) rpc.Config {
 	if logger != nil {
 		cfg.Logger = logger.Named("rpc")
 	}
-	cfg.MaxConnections, cfg.RequestTimeout = c.maxConnections, c.requestTimeout
+	c.limits.api(&cfg)
 	cfg.Reflection, cfg.Health = c.reflection, c.health
 	return cfg
 }

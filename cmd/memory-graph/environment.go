@@ -27,7 +27,16 @@ var settings = [...]setting{
 	{name: "RUST_LOG", flag: "log-level", convert: rustLog},
 	{name: "LOG_LEVEL", flag: "log-level"},
 	{name: "GRPC_MAX_CONNECTIONS", flag: "max-connections"},
+	{name: "GRPC_MAX_CONNECTIONS_PER_ADDRESS", flag: "max-connections-per-address"},
+	{name: "GRPC_MAX_CONNECTION_IDLE_MS", flag: "max-connection-idle", convert: millisecondsOrNever},
+	{name: "GRPC_MAX_CONNECTION_AGE_MS", flag: "max-connection-age", convert: millisecondsOrNever},
+	{name: "GRPC_MAX_CALLS", flag: "max-calls"},
 	{name: "REQUEST_TIMEOUT_MS", flag: "request-timeout", convert: milliseconds},
+	{name: "GRPC_STALL_TIMEOUT_MS", flag: "stall-timeout", convert: milliseconds},
+	{name: "GRPC_MAX_SNAPSHOTS", flag: "max-snapshots"},
+	{name: "GRPC_REQUEST_MEMORY", flag: "request-memory"},
+	{name: "GRPC_PARTIAL_REQUEST_MEMORY", flag: "partial-request-memory"},
+	{name: "RAFT_MAX_LOG_BYTES", flag: "max-log-bytes"},
 	{name: "ENABLE_REFLECTION", flag: "reflection"},
 	{name: "ENABLE_HEALTH", flag: "health"},
 	{name: "DISK_RESERVE", flag: "disk-reserve"},
@@ -87,6 +96,14 @@ func rustLog(v string) (string, error) {
 		return "", fmt.Errorf("%q is not understood: use one of trace, debug, info, warn, error, off, for the whole program", v)
 	}
 	return strings.TrimSpace(v), nil
+}
+
+// millisecondsOrNever takes 0 too.
+func millisecondsOrNever(v string) (string, error) {
+	if v == "0" {
+		return "0s", nil
+	}
+	return milliseconds(v)
 }
 
 func milliseconds(v string) (string, error) {

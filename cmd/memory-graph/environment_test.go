@@ -11,17 +11,26 @@ import (
 // TestFlagBeforeEnvironmentBeforeDefault walks every variable that stands in for a flag.
 func TestFlagBeforeEnvironmentBeforeDefault(t *testing.T) {
 	tests := map[string]struct{ env, want, flag, wantFlag string }{
-		"DB_PATH":              {"/from/env", "/from/env", "/from/flag", "/from/flag"},
-		"GRPC_HOST":            {"0.0.0.0", "0.0.0.0", "::1", "::1"},
-		"GRPC_PORT":            {"1234", "1234", "0", "0"},
-		"METRICS_PORT":         {"1235", "1235", "0", "0"},
-		"RUST_LOG":             {"debug", "debug", "info", "info"},
-		"LOG_LEVEL":            {"error", "error", "info", "info"},
-		"GRPC_MAX_CONNECTIONS": {"7", "7", "10000", "10000"},
-		"REQUEST_TIMEOUT_MS":   {"1500", "1.5s", "30s", "30s"},
-		"ENABLE_REFLECTION":    {"false", "false", "true", "true"},
-		"ENABLE_HEALTH":        {"0", "false", "true", "true"},
-		"DISK_RESERVE":         {"512MiB", "512MiB", "0", "0"},
+		"DB_PATH":                          {"/from/env", "/from/env", "/from/flag", "/from/flag"},
+		"GRPC_HOST":                        {"0.0.0.0", "0.0.0.0", "::1", "::1"},
+		"GRPC_PORT":                        {"1234", "1234", "0", "0"},
+		"METRICS_PORT":                     {"1235", "1235", "0", "0"},
+		"RUST_LOG":                         {"debug", "debug", "info", "info"},
+		"LOG_LEVEL":                        {"error", "error", "info", "info"},
+		"GRPC_MAX_CONNECTIONS":             {"7", "7", "10000", "10000"},
+		"REQUEST_TIMEOUT_MS":               {"1500", "1.5s", "30s", "30s"},
+		"GRPC_MAX_CONNECTIONS_PER_ADDRESS": {"8", "8", "0", "0"},
+		"GRPC_MAX_CONNECTION_IDLE_MS":      {"60000", "1m0s", "0s", "0s"},
+		"GRPC_MAX_CONNECTION_AGE_MS":       {"60000", "1m0s", "1h", "1h0m0s"},
+		"GRPC_MAX_CALLS":                   {"9", "9", "20000", "20000"},
+		"GRPC_STALL_TIMEOUT_MS":            {"1500", "1.5s", "30s", "30s"},
+		"GRPC_MAX_SNAPSHOTS":               {"5", "5", "256", "256"},
+		"GRPC_REQUEST_MEMORY":              {"64MiB", "64MiB", "1GiB", "1GiB"},
+		"GRPC_PARTIAL_REQUEST_MEMORY":      {"64MiB", "64MiB", "4194304", "4MiB"},
+		"RAFT_MAX_LOG_BYTES":               {"2GiB", "2GiB", "1048577", "1048577"},
+		"ENABLE_REFLECTION":                {"false", "false", "true", "true"},
+		"ENABLE_HEALTH":                    {"0", "false", "true", "true"},
+		"DISK_RESERVE":                     {"512MiB", "512MiB", "0", "0"},
 	}
 	if len(tests) != len(settings) {
 		t.Errorf("%d variables are tested, there are %d", len(tests), len(settings))
@@ -67,6 +76,22 @@ func TestLogLevelBeforeItsAlias(t *testing.T) {
 	}
 	if got := cmd.Flags().Lookup("log-level").Value.String(); got != "warn" {
 		t.Errorf("level %s, want warn", got)
+	}
+}
+
+func TestZeroMillisecondsAreNever(t *testing.T) {
+	for v, want := range map[string]string{"0": "0s", "250": "250ms"} {
+		if got, err := millisecondsOrNever(v); err != nil || got != want {
+			t.Errorf("%s: %q, %v", v, got, err)
+		}
+	}
+	for _, v := range []string{"-1", "x", "1s"} {
+		if _, err := millisecondsOrNever(v); err == nil {
+			t.Errorf("%s is taken", v)
+		}
+	}
+	if _, err := milliseconds("0"); err == nil {
+		t.Error("a deadline of 0 is taken")
 	}
 }
 
@@ -169,7 +194,7 @@ func TestWrongServerFlags(t *testing.T) {
 	// Other addresses may have the same port; all that is asked for here is that nothing is said against it.
 	c := &serverConfig{
 		dataDir: "d", grpcHost: "127.0.0.1", metricsHost: "127.0.0.2", grpcPort: 7, metricsPort: 7, logLevel: "off",
-		snapshotThreshold: 1, snapshotInterval: time.Second, trailingLogs: 1024, maxConnections: 1, requestTimeout: time.Second,
+		snapshotThreshold: 1, snapshotInterval: time.Second, trailingLogs: 1024, limits: defaultLimits(),
 	}
 	if err := c.validate(); err != nil {
 		t.Error(err)

@@ -35,12 +35,30 @@ func (s *reserveSize) String() string {
 	case reserve.None:
 		return "0"
 	}
+	return formatSize(int64(*s))
+}
+
+// formatSize writes a size in the largest unit that leaves no fraction.
+func formatSize(n int64) string {
 	for _, u := range sizeUnits() {
-		if int64(*s)%u.bytes == 0 {
-			return strconv.FormatInt(int64(*s)/u.bytes, 10) + u.name
+		if n != 0 && n%u.bytes == 0 {
+			return strconv.FormatInt(n/u.bytes, 10) + u.name
 		}
 	}
-	return strconv.FormatInt(int64(*s), 10)
+	return strconv.FormatInt(n, 10)
+}
+
+// parseSize reads a whole number with or without a unit.
+func parseSize(v string) (n int64, ok bool) {
+	digits, unit := v, int64(1)
+	for _, u := range sizeUnits() {
+		if before, found := strings.CutSuffix(v, u.name); found {
+			digits, unit = before, u.bytes
+			break
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	return n * unit, err == nil && n >= 0 && n <= math.MaxInt64/unit
 }
 
 // Set takes auto, 0, or a whole number with or without a unit.
@@ -49,18 +67,11 @@ func (s *reserveSize) Set(v string) error {
 		*s = 0
 		return nil
 	}
-	digits, unit := v, int64(1)
-	for _, u := range sizeUnits() {
-		if before, ok := strings.CutSuffix(v, u.name); ok {
-			digits, unit = before, u.bytes
-			break
-		}
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 0 || n > math.MaxInt64/unit {
+	n, ok := parseSize(v)
+	if !ok {
 		return fmt.Errorf("%q is no size: use auto, 0, or a whole number of bytes, KiB, MiB, GiB or TiB, as in 512MiB", v)
 	}
-	*s = reserveSize(n * unit)
+	*s = reserveSize(n)
 	if n == 0 {
 		*s = reserve.None
 	}
