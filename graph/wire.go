@@ -31,6 +31,8 @@ func Append(b []byte, m protoreflect.ProtoMessage) []byte {
 		return appendPromptRequest(b, m)
 	case *pb.BatchCreateNodesRequest:
 		return appendBatchRequest(b, m)
+	case *pb.ImportRequest:
+		return appendImportRequest(b, m)
 	default:
 		return appendMessage(b, m.ProtoReflect())
 	}

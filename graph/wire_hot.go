@@ -288,3 +288,13 @@ func appendBatchRequest(b []byte, r *pb.BatchCreateNodesRequest) []byte {
 	}
 	return b
 }
+
+func appendImportRequest(b []byte, r *pb.ImportRequest) []byte {
+	for _, n := range r.GetNodes() {
+		b = nested(b, 1, n, appendNode)
+	}
+	for _, e := range r.GetEdges() {
+		b = nested(b, 2, e, appendEdge)
+	}
+	return appendText(b, 3, r.GetResumeToken())
+}

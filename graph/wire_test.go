@@ -54,7 +54,7 @@ func TestEncodeIsProto(t *testing.T) {
 // every field, so one that is forgotten fails here.
 func TestWrittenOutIsReflected(t *testing.T) {
 	for _, m := range []proto.Message{
-		&pb.Node{}, &pb.Edge{}, &logpb.StoredEvent{}, &logpb.Outcome{}, &pb.AddPromptRequest{}, &pb.BatchCreateNodesRequest{},
+		&pb.Node{}, &pb.Edge{}, &logpb.StoredEvent{}, &logpb.Outcome{}, &pb.AddPromptRequest{}, &pb.BatchCreateNodesRequest{}, &pb.ImportRequest{},
 	} {
 		t.Run(string(m.ProtoReflect().Descriptor().Name()), func(t *testing.T) {
 			if got := graph.Encode(m.ProtoReflect().Type().Zero().Interface()); len(got) != 0 {

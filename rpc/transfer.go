@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -31,12 +32,15 @@ type importing struct {
 	chunks uint64
 	seen   [sha256.Size]byte
 	done   pb.ImportResponse
+	// underway waits for the message that is being committed and counts it; nil when none is.
+	underway func() error
 }
 
-// Import writes records, one atomic change a message.
+// Import writes records, one atomic change a message. While one is committed, the next is received and checked.
 func (t *transfer) Import(stream grpc.ClientStreamingServer[pb.ImportRequest, pb.ImportResponse]) error {
 	ctx := stream.Context()
 	im := &importing{server: t.Server}
+	defer func() { _ = im.wait() }() // also when the call panics; errors were told before
 	for {
 		req, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -45,9 +49,13 @@ func (t *transfer) Import(stream grpc.ClientStreamingServer[pb.ImportRequest, pb
 		if err == nil {
 			err = im.chunk(ctx, req)
 		}
+		// What was wrong with an earlier message comes first, and it counts what came before it.
 		if err != nil {
-			return im.stopped(ended(ctx, err))
+			return im.stopped(ended(ctx, cmp.Or(im.wait(), err)))
 		}
+	}
+	if err := im.wait(); err != nil {
+		return im.stopped(ended(ctx, err))
 	}
 	if im.chunks < im.skip {
 		return im.stopped(graph.Invalidf("resume_token", "names %d chunks, but only %d came", im.skip, im.chunks))
@@ -69,59 +77,107 @@ func (im *importing) stopped(err error) error {
 	}}
 }
 
-// chunk commits one message, unless an earlier stream has.
+// chunk checks one message and begins to commit it, unless an earlier stream has. An error is that of the message, or of the
+// one before it.
 func (im *importing) chunk(ctx context.Context, req *pb.ImportRequest) error {
 	if req.ResumeToken != "" {
-		if err := im.resume(ctx, req.ResumeToken); err != nil {
+		if err := cmp.Or(im.wait(), im.resume(ctx, req.ResumeToken)); err != nil {
 			return err
 		}
 		req.ResumeToken = ""
 	}
-	body := sha256.Sum256(graph.Encode(req))
-	seen := sha256.Sum256(append(im.seen[:], body[:]...))
+	encoded := graph.Encode(req)
+	body := sha256.Sum256(encoded)
 	if im.chunks < im.skip {
-		im.chunks, im.seen = im.chunks+1, seen
-		if im.chunks == im.skip && [tokenPartSize]byte(seen[:]) != im.expected {
+		im.committed(body)
+		if im.chunks == im.skip && [tokenPartSize]byte(im.seen[:]) != im.expected {
 			return graph.Invalidf("resume_token", "belongs to other chunks than these")
 		}
 		return nil
 	}
-	if err := im.commit(ctx, req); err != nil {
+	if err := checkImport(req); err != nil {
 		return err
 	}
-	im.chunks, im.seen = im.chunks+1, seen
+	if err := im.wait(); err != nil {
+		return err
+	}
+	im.commit(ctx, req, encoded, body)
 	return nil
 }
 
-func (im *importing) commit(ctx context.Context, req *pb.ImportRequest) error {
+// committed notes a message as committed.
+func (im *importing) committed(body [sha256.Size]byte) {
+	im.chunks, im.seen = im.chunks+1, sha256.Sum256(append(im.seen[:], body[:]...))
+}
+
+func checkImport(req *pb.ImportRequest) error {
 	if err := atMost("nodes", len(req.Nodes)+len(req.Edges), graph.MaxImportRecords); err != nil {
 		return err
 	}
-	if len(req.Nodes)+len(req.Edges) == 0 {
-		return nil
-	}
-	w := im.server.begin(ctx, req, im.chunks)
 	for i, n := range req.Nodes {
-		if err := graph.CheckImport(at("nodes", i), n); err != nil {
-			return err
+		if err := graph.CheckImport("", n); err != nil {
+			return graph.CheckImport(at("nodes", i), n)
 		}
 	}
 	for i, e := range req.Edges {
-		if err := graph.CheckImportEdge(at("edges", i), e); err != nil {
-			return err
+		if err := graph.CheckImportEdge("", e); err != nil {
+			return graph.CheckImportEdge(at("edges", i), e)
 		}
 	}
-	done, err := w.propose(ctx, &logpb.Command{Operation: &logpb.Command_Import{
-		Import: &logpb.Import{Nodes: req.Nodes, Edges: req.Edges},
-	}})
-	if err != nil {
-		return err
-	}
-	im.done.NodesCreated += done.Imported.NodesCreated
-	im.done.NodesUnchanged += done.Imported.NodesUnchanged
-	im.done.EdgesCreated += done.Imported.EdgesCreated
-	im.done.EdgesUnchanged += done.Imported.EdgesUnchanged
 	return nil
+}
+
+// commit begins to commit a message; wait waits for it.
+func (im *importing) commit(ctx context.Context, req *pb.ImportRequest, encoded []byte, body [sha256.Size]byte) {
+	if len(req.Nodes)+len(req.Edges) == 0 {
+		im.committed(body)
+		return
+	}
+	w := im.server.beginEncoded(ctx, encoded, im.chunks)
+	done := make(chan outcome, 1)
+	im.underway = func() error {
+		o := <-done
+		if o.panicked != nil {
+			panic(o.panicked)
+		}
+		if o.err != nil {
+			return o.err
+		}
+		im.committed(body)
+		im.done.NodesCreated += o.imported.NodesCreated
+		im.done.NodesUnchanged += o.imported.NodesUnchanged
+		im.done.EdgesCreated += o.imported.EdgesCreated
+		im.done.EdgesUnchanged += o.imported.EdgesUnchanged
+		return nil
+	}
+	go func() {
+		var o outcome
+		defer func() {
+			o.panicked = recover()
+			done <- o
+		}()
+		result, err := w.propose(ctx, &logpb.Command{Operation: &logpb.Command_Import{
+			Import: &logpb.Import{Nodes: req.Nodes, Edges: req.Edges},
+		}})
+		o.imported, o.err = result.Imported, err
+	}()
+}
+
+// An outcome is what became of a message. A panic goes on in the goroutine of the call, which is guarded against it.
+type outcome struct {
+	imported graph.Imported
+	err      error
+	panicked any
+}
+
+// wait waits for the message that is being committed, if one is.
+func (im *importing) wait() error {
+	underway := im.underway
+	im.underway = nil
+	if underway == nil {
+		return nil
+	}
+	return underway()
 }
 
 // tokens of imports have the digest of the chunks as what they belong to.

@@ -32,6 +32,11 @@ type write struct {
 // begin starts a write. Call it before anything changes req: the fingerprint is of the request as it came in. part tells
 // the parts of one call apart that are changes of their own.
 func (s *Server) begin(ctx context.Context, req proto.Message, part uint64) *write {
+	return s.beginEncoded(ctx, graph.Encode(req), part)
+}
+
+// beginEncoded is begin for a request whose canonical encoding is there.
+func (s *Server) beginEncoded(ctx context.Context, req []byte, part uint64) *write {
 	c := callOf(ctx)
 	w := &write{server: s, tenant: c.tenant, keyed: c.idempotencyKey != ""}
 	if w.keyed {
@@ -39,7 +44,7 @@ func (s *Server) begin(ctx context.Context, req proto.Message, part uint64) *wri
 	} else {
 		w.id = mintedID(time.Now())
 	}
-	w.request = append([]byte("request "+c.method+"\x00"), graph.Encode(req)...)
+	w.request = append([]byte("request "+c.method+"\x00"), req...)
 	return w
 }
 
