@@ -19,7 +19,7 @@ import (
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 )
 
-// An applier applies the commands of one entry.
+// An applier applies the commands of a batch.
 type applier struct {
 	batch    *store.Batch
 	revision graph.Revision
@@ -33,7 +33,24 @@ type applier struct {
 	// mac is keyed by key, to be reset and used again.
 	mac hash.Hash
 	key [32]byte
+	sum [32]byte
+	// sealed and link are memory for what is hashed.
+	sealed []byte
+	link   [64]byte
+	// every is what all changes have in common, present the one at hand, of a tenant.
+	every, present graph.Change
+	tenant         graph.Tenant
 }
+
+// newApplier makes one for the entries of a batch.
+func newApplier(batch *store.Batch, outcomes int64) *applier {
+	a := &applier{batch: batch, outcomes: outcomes}
+	a.every = graph.Change{NewID: a.newID, Emit: a.happened, Forget: a.forget}
+	return a
+}
+
+// enter begins an entry.
+func (a *applier) enter(revision graph.Revision) { a.revision, a.ordinal = revision, 0 }
 
 // apply applies one command. What it refuses leaves no trace but the memory of the refusal.
 func (a *applier) apply(c *logpb.Command, stamp int64) Result {
@@ -141,33 +158,29 @@ func sessionResult(s *pb.Session, err error) (Result, error) {
 
 // change is what the rules of the graph work on.
 func (a *applier) change(c *logpb.Command) *graph.Change {
-	sys, tenant := a.batch.System(), tenantOf(c)
-	return &graph.Change{
-		Tx:       a.batch.Tx(tenant),
-		Instant:  sys.Instant,
-		Revision: a.revision,
-		NewID:    a.newID,
-		Emit: func(e *logpb.StoredEvent, session graph.Position) uint32 {
-			e.Tenant, e.Instant = uint32(tenant), sys.Instant
-			if e.Type == pb.EventType_EVENT_TYPE_EDGE_CREATED {
-				a.edges++
-			}
-			return a.emit(e, session)
-		},
-		Forget: a.forget,
+	a.tenant, a.present = tenantOf(c), a.every
+	a.present.Tx, a.present.Instant, a.present.Revision = a.batch.Tx(a.tenant), a.batch.System().Instant, a.revision
+	return &a.present
+}
+
+// happened is Emit of the command at hand.
+func (a *applier) happened(e *logpb.StoredEvent, session graph.Position) uint32 {
+	e.Tenant, e.Instant = uint32(a.tenant), a.batch.System().Instant
+	if e.Type == pb.EventType_EVENT_TYPE_EDGE_CREATED {
+		a.edges++
 	}
+	return a.emit(e, session)
 }
 
 // newID derives an id from the place of the command in the log of this lineage. It begins with the time, as ids of callers
 // do, so that new ones lie beside each other in the store; the key keeps callers from guessing the rest.
 func (a *applier) newID() string {
 	sys := a.batch.System()
-	var b [16]byte
-	binary.BigEndian.PutUint32(b[:], sys.Lineage)
-	binary.BigEndian.PutUint64(b[4:], sys.Commands)
-	binary.BigEndian.PutUint32(b[12:], a.derived)
+	b := binary.BigEndian.AppendUint32(append(a.sealed[:0], "id"...), sys.Lineage)
+	b = binary.BigEndian.AppendUint64(b, sys.Commands)
+	b = binary.BigEndian.AppendUint32(b, a.derived)
 	a.derived++
-	rest := a.keyed("id", b[:])
+	rest := a.keyed(b)
 	id := binary.BigEndian.AppendUint64(b[:0], uint64(sys.Instant/int64(time.Millisecond))<<16)
 	id = append(id[:6], rest[:10]...)
 	id[6] = id[6]&0x0f | 0x80 // UUIDv8
@@ -175,15 +188,15 @@ func (a *applier) newID() string {
 	return formatUUID(id)
 }
 
-// keyed is the HMAC-SHA-256 of a body under the key of the cluster; use keeps one use of the key apart from another.
-func (a *applier) keyed(use string, body []byte) []byte {
+// keyed is the HMAC-SHA-256 of a text under the key of the cluster, valid until the next. How a text begins keeps one use of
+// the key apart from another.
+func (a *applier) keyed(text []byte) []byte {
 	if key := a.batch.System().Key; a.mac == nil || a.key != key {
 		a.mac, a.key = hmac.New(sha256.New, key[:]), key
 	}
 	a.mac.Reset()
-	a.mac.Write([]byte(use))
-	a.mac.Write(body)
-	return a.mac.Sum(nil)
+	a.mac.Write(text)
+	return a.mac.Sum(a.sum[:0])
 }
 
 func formatUUID(id []byte) string {
@@ -200,26 +213,28 @@ func formatUUID(id []byte) string {
 // emit seals an event into the chain and appends it to the feed.
 func (a *applier) emit(e *logpb.StoredEvent, session graph.Position) uint32 {
 	sys := a.batch.System()
-	body := graph.Encode(e)
-	digest := a.keyed("event", body)
-	sys.Chain = sha256.Sum256(append(sys.Chain[:], digest...))
+	text := graph.Append(append(a.sealed[:0], eventUse...), e)
+	digest := a.keyed(text)
+	link := append(append(a.link[:0], sys.Chain[:]...), digest...)
+	sys.Chain = sha256.Sum256(link)
+	text = protowire.AppendBytes(protowire.AppendTag(text, digestField, protowire.BytesType), digest)
+	text = protowire.AppendBytes(protowire.AppendTag(text, chainField, protowire.BytesType), sys.Chain[:])
+	a.sealed = text[:0]
 	key := store.EventKey{Revision: a.revision, Ordinal: a.ordinal}
-	a.batch.PutEvent(key, graph.Tenant(e.Tenant), session, e.Type, seal(body, digest, sys.Chain[:]))
+	a.batch.PutEvent(key, graph.Tenant(e.Tenant), session, e.Type, text[len(eventUse):])
 	a.ordinal++
 	return key.Ordinal
 }
 
-// Numbers of the fields of a logpb.StoredEvent that seal it. They come after all others, so that they can be appended.
+// eventUse is what the text of an event's digest begins with.
+const eventUse = "event"
+
+// Numbers of the fields of a logpb.StoredEvent that seal it. They come after all others, so that appending them makes the
+// canonical encoding of the whole.
 const (
 	digestField = 13
 	chainField  = 14
 )
-
-// seal appends digest and chain to an encoded event: the canonical encoding of the whole, without encoding it twice.
-func seal(body, digest, chain []byte) []byte {
-	body = protowire.AppendBytes(protowire.AppendTag(body, digestField, protowire.BytesType), digest)
-	return protowire.AppendBytes(protowire.AppendTag(body, chainField, protowire.BytesType), chain)
-}
 
 // forget takes the detail from an event whose record is going. Its digest stays, so the chain still holds.
 func (a *applier) forget(created graph.Revision, ordinal uint32) {

@@ -73,11 +73,12 @@ func (m *Machine) Close() error { return m.store.Close() }
 func (m *Machine) Apply(entries []LogEntry) [][]Result {
 	results := make([][]Result, len(entries))
 	batch := m.store.Begin()
+	a := newApplier(batch, m.outcomes)
 	for i, e := range entries {
 		if e.Index <= batch.System().Applied {
 			continue
 		}
-		results[i] = m.applyEntry(batch, e)
+		results[i] = a.entry(e)
 	}
 	applied := batch.System().Applied
 	if err := batch.Commit(); err != nil {
@@ -87,8 +88,9 @@ func (m *Machine) Apply(entries []LogEntry) [][]Result {
 	return results
 }
 
-func (m *Machine) applyEntry(batch *store.Batch, e LogEntry) []Result {
-	sys := batch.System()
+// entry applies one entry.
+func (a *applier) entry(e LogEntry) []Result {
+	sys := a.batch.System()
 	sys.Applied, sys.Term = e.Index, e.Term
 	if e.Configuration != nil {
 		sys.ConfigIndex, sys.Config = e.Index, e.Configuration
@@ -100,7 +102,7 @@ func (m *Machine) applyEntry(batch *store.Batch, e LogEntry) []Result {
 	if err != nil {
 		panic(fmt.Errorf("entry %d: %w", e.Index, err))
 	}
-	a := &applier{batch: batch, revision: graph.Revision(e.Index + sys.Base), outcomes: m.outcomes}
+	a.enter(graph.Revision(e.Index + sys.Base))
 	results := make([]Result, len(commands))
 	for i, c := range commands {
 		command, err := decodeCommand(c.Command)

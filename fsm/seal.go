@@ -12,7 +12,7 @@ const LongestMemory = int64(keyedLife)
 // the cluster. For those who verify; apply keeps a hash at hand for it.
 func EventDigest(key [32]byte, body []byte) []byte {
 	mac := hmac.New(sha256.New, key[:])
-	mac.Write([]byte("event"))
+	mac.Write([]byte(eventUse))
 	mac.Write(body)
 	return mac.Sum(nil)
 }

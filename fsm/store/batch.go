@@ -26,6 +26,7 @@ type Batch struct {
 	events  []Mark // those of this batch
 	kept    int    // how many of them were there at the mark
 	txs     map[graph.Tenant]*Tx
+	room    scratch
 }
 
 // Begin opens a batch. It panics when one is open already or the store is closed.
@@ -194,14 +195,14 @@ func (b *Batch) change(key []byte, by int64) {
 	if n = uint64(int64(n) + by); n == 0 {
 		b.rows.change(w, nil, true)
 	} else {
-		b.rows.change(w, b.rows.copy(encodeNumber(n)), false)
+		b.rows.change(w, b.rows.copy(appendNumber(b.room.value, n)), false)
 	}
 }
 
 // PutEvent appends an event to the feed and to that of its tenant. Keys only grow.
 func (b *Batch) PutEvent(k EventKey, t graph.Tenant, session graph.Position, typ pb.EventType, body []byte) {
-	b.rows.set(feedKey(k), encodeEvent(t, body))
-	b.rows.set(tenantFeedKey(t, k), encodeEventIndex(typ, session))
+	b.rows.set(b.room.feed(k), b.room.keeps(appendEvent(b.room.value, t, body)))
+	b.rows.set(b.room.tenantFeed(t, k), appendEventIndex(b.room.value, typ, session))
 	b.system.Events++
 	b.system.EventRows++
 	b.system.LastEvent = k
@@ -282,8 +283,8 @@ func readOutcome(rows reader, t graph.Tenant, id [16]byte) (body []byte, ok bool
 
 // PutOutcome stores an exactly-once row, in place of an older one of that id. expires is Unix nanoseconds.
 func (b *Batch) PutOutcome(t graph.Tenant, id [16]byte, expires int64, body []byte) {
-	key := outcomeKey(t, id)
-	before := b.replace(key, encodeOutcome(expires, body))
+	key := b.room.outcome(t, id)
+	before := b.replace(key, b.room.keeps(appendOutcome(b.room.value, expires, body)))
 	if before == nil {
 		b.change(counterKey(t, countOutcomes, 0), 1)
 	} else {
@@ -293,10 +294,10 @@ func (b *Batch) PutOutcome(t graph.Tenant, id [16]byte, expires int64, body []by
 		}
 		b.rows.remove(expiryKey(old, t, id))
 	}
-	row := expiryKey(expires, t, id)
+	row := b.room.expiry(expires, t, id)
 	b.rows.set(row, nil)
 	if string(row) < string(b.expiry) {
-		b.expiry = row
+		b.expiry = append([]byte(nil), row...)
 	}
 }
 

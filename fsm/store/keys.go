@@ -110,7 +110,10 @@ func positionKey(t graph.Tenant, kind byte, at graph.Position) []byte {
 }
 
 func idKey(t graph.Tenant, kind byte, id string) []byte {
-	b := tenantKey(t, kind, len(id)+3)
+	return appendID(tenantKey(t, kind, len(id)+3), id)
+}
+
+func appendID(b []byte, id string) []byte {
 	if u, ok := packUUID(id); ok {
 		b = append(b, idUUID)
 		return append(b, u[:]...)

@@ -130,14 +130,17 @@ func appendBytes(b, v []byte) []byte {
 
 // encodeNode: format, created, modified, ordinal, session, type, wire.
 func encodeNode(r graph.NodeRecord, typ pb.NodeType) []byte {
-	b := make([]byte, 0, 40+len(r.Wire))
+	return append(appendNodeHead(make([]byte, 0, 40+len(r.Wire)), r, typ), r.Wire...)
+}
+
+// appendNodeHead is encodeNode up to the wire bytes.
+func appendNodeHead(b []byte, r graph.NodeRecord, typ pb.NodeType) []byte {
 	b = append(b, rowFormat)
 	b = binary.AppendUvarint(b, uint64(r.Created))
 	b = binary.AppendUvarint(b, uint64(r.Modified))
 	b = binary.AppendUvarint(b, uint64(r.Ordinal))
 	b = binary.AppendUvarint(b, uint64(r.Session))
-	b = append(b, byte(typ))
-	return append(b, r.Wire...)
+	return append(b, byte(typ))
 }
 
 // decodeNode reads a row; Wire lies in b.
@@ -158,7 +161,11 @@ func decodeNode(b []byte, at graph.Position) (graph.NodeRecord, pb.NodeType, err
 
 // encodeEdge: format, created, modified, flags, type, from, to, session of from, session of to, wire.
 func encodeEdge(r graph.EdgeRecord) []byte {
-	b := make([]byte, 0, 64+len(r.Wire))
+	return append(appendEdgeHead(make([]byte, 0, 64+len(r.Wire)), r), r.Wire...)
+}
+
+// appendEdgeHead is encodeEdge up to the wire bytes.
+func appendEdgeHead(b []byte, r graph.EdgeRecord) []byte {
 	b = append(b, rowFormat)
 	b = binary.AppendUvarint(b, uint64(r.Created))
 	b = binary.AppendUvarint(b, uint64(r.Modified))
@@ -167,10 +174,10 @@ func encodeEdge(r graph.EdgeRecord) []byte {
 		flags |= flagAutomatic
 	}
 	b = append(b, flags, byte(r.Type))
-	for _, at := range []graph.Position{r.From, r.To, r.FromSession, r.ToSession} {
+	for _, at := range [...]graph.Position{r.From, r.To, r.FromSession, r.ToSession} {
 		b = binary.AppendUvarint(b, uint64(at))
 	}
-	return append(b, r.Wire...)
+	return b
 }
 
 // decodeEdge reads a row; Wire lies in b.
@@ -194,8 +201,10 @@ func decodeEdge(b []byte, at graph.Position) (graph.EdgeRecord, error) {
 }
 
 // encodeState: format, state, updated, tail.
-func encodeState(r graph.SessionRecord) []byte {
-	b := append(make([]byte, 0, 24), rowFormat, byte(r.State))
+func encodeState(r graph.SessionRecord) []byte { return appendState(make([]byte, 0, 24), r) }
+
+func appendState(b []byte, r graph.SessionRecord) []byte {
+	b = append(b, rowFormat, byte(r.State))
 	b = binary.AppendVarint(b, r.Updated)
 	return binary.AppendUvarint(b, uint64(r.Tail))
 }
@@ -216,9 +225,9 @@ func decodeState(b []byte, at graph.Position) (graph.SessionRecord, error) {
 }
 
 // encodeNumber is the value of counters and of look-ups by id: format, number.
-func encodeNumber(v uint64) []byte {
-	return binary.AppendUvarint(append(make([]byte, 0, 11), rowFormat), v)
-}
+func encodeNumber(v uint64) []byte { return appendNumber(make([]byte, 0, 11), v) }
+
+func appendNumber(b []byte, v uint64) []byte { return binary.AppendUvarint(append(b, rowFormat), v) }
 
 func decodeNumber(b []byte) (uint64, error) {
 	p := parser{b: b}
@@ -262,8 +271,11 @@ func decodeDoomed(b []byte) (graph.Doomed, error) {
 
 // encodeEvent: format, tenant, body.
 func encodeEvent(t graph.Tenant, body []byte) []byte {
-	b := append(make([]byte, 0, 6+len(body)), rowFormat)
-	return append(binary.AppendUvarint(b, uint64(t)), body...)
+	return appendEvent(make([]byte, 0, 6+len(body)), t, body)
+}
+
+func appendEvent(b []byte, t graph.Tenant, body []byte) []byte {
+	return append(binary.AppendUvarint(append(b, rowFormat), uint64(t)), body...)
 }
 
 func decodeEvent(b []byte) (graph.Tenant, []byte, error) {
@@ -275,7 +287,11 @@ func decodeEvent(b []byte) (graph.Tenant, []byte, error) {
 
 // encodeEventIndex: format, type, session.
 func encodeEventIndex(typ pb.EventType, session graph.Position) []byte {
-	b := append(make([]byte, 0, 12), rowFormat)
+	return appendEventIndex(make([]byte, 0, 12), typ, session)
+}
+
+func appendEventIndex(b []byte, typ pb.EventType, session graph.Position) []byte {
+	b = append(b, rowFormat)
 	b = binary.AppendUvarint(b, uint64(typ))
 	return binary.AppendUvarint(b, uint64(session))
 }
@@ -290,8 +306,11 @@ func decodeEventIndex(b []byte) (pb.EventType, graph.Position, error) {
 
 // encodeOutcome: format, expiry, body.
 func encodeOutcome(expires int64, body []byte) []byte {
-	b := append(make([]byte, 0, 11+len(body)), rowFormat)
-	return append(binary.AppendVarint(b, expires), body...)
+	return appendOutcome(make([]byte, 0, 11+len(body)), expires, body)
+}
+
+func appendOutcome(b []byte, expires int64, body []byte) []byte {
+	return append(binary.AppendVarint(append(b, rowFormat), expires), body...)
 }
 
 func decodeOutcome(b []byte) (expires int64, body []byte, err error) {

@@ -43,14 +43,6 @@ func wireOfNode(n *pb.Node) []byte {
 	return graph.Encode(n)
 }
 
-func wireOfEdge(e *pb.Edge) []byte {
-	if e.Revision != 0 {
-		e = proto.CloneOf(e)
-		e.Revision = 0
-	}
-	return graph.Encode(e)
-}
-
 // indexKeys are the index entries of a node. No two are equal.
 func indexKeys(t graph.Tenant, r graph.NodeRecord, n *pb.Node) [][]byte {
 	typ := byte(n.Type)
@@ -62,32 +54,45 @@ func indexKeys(t graph.Tenant, r graph.NodeRecord, n *pb.Node) [][]byte {
 		out = append(out, appendPlace(append(sessionPrefix(t, r.Session), typ), place))
 	}
 	for _, a := range attributes {
-		number, ok := attributeNumber(a.Key)
-		if !ok {
-			panic("store: no number for attribute " + a.Key)
-		}
-		out = append(out, appendPlace(append(attributePrefix(t, number, a.Value), typ), place))
+		out = append(out, appendPlace(append(attributePrefix(t, numberOf(a), a.Value), typ), place))
 	}
 	return out
 }
 
+func numberOf(a graph.Attribute) byte {
+	number, ok := attributeNumber(a.Key)
+	if !ok {
+		panic("store: no number for attribute " + a.Key)
+	}
+	return number
+}
+
 // PutNode stores a new node with its index entries and counters.
 func (x *Tx) PutNode(rec graph.NodeRecord, node *pb.Node) {
-	t, typ := x.tenant, node.Type
-	rec.Wire = wireOfNode(node)
-	rows := x.batch.rows
-	rows.set(positionKey(t, kindNode, rec.Position), encodeNode(rec, typ))
-	rows.set(idKey(t, kindNodeID, node.Id), encodeNumber(uint64(rec.Position)))
-	for _, key := range indexKeys(t, rec, node) {
-		rows.set(key, nil)
+	if node.Revision != 0 {
+		node = proto.CloneOf(node)
+		node.Revision = 0
+	}
+	t, typ, rows, room := x.tenant, node.Type, x.batch.rows, &x.batch.room
+	row := room.keeps(graph.Append(appendNodeHead(room.value, rec, typ), node))
+	rows.set(room.position(t, kindNode, rec.Position), row)
+	rows.set(room.id(t, kindNodeID, node.Id), appendNumber(room.value, uint64(rec.Position)))
+	place := graph.Place{Time: graph.Time(node), Position: rec.Position}
+	rows.set(room.time(t, byte(typ), place), nil)
+	if rec.Session != 0 {
+		rows.set(room.session(t, rec.Session, byte(typ), place), nil)
+	}
+	for _, a := range graph.Attributes(node) {
+		rows.set(room.attribute(t, numberOf(a), a.Value, byte(typ), place), nil)
 	}
 	x.countNode(rec, typ, 1)
 }
 
 func (x *Tx) countNode(rec graph.NodeRecord, typ pb.NodeType, by int64) {
-	x.batch.change(nodesKey(x.tenant, typ), by)
+	room := &x.batch.room
+	x.batch.change(room.nodes(x.tenant, typ), by)
 	if rec.Session != 0 {
-		x.batch.change(membersKey(x.tenant, rec.Session, typ), by)
+		x.batch.change(room.members(x.tenant, rec.Session, typ), by)
 	}
 }
 
@@ -151,12 +156,17 @@ func (x *Tx) removeRow(key []byte) {
 
 // PutEdge stores a new edge with its adjacency entries and counters.
 func (x *Tx) PutEdge(rec graph.EdgeRecord, edge *pb.Edge) {
-	rec.Type, rec.Wire = edge.Type, wireOfEdge(edge)
-	rows := x.batch.rows
-	rows.set(positionKey(x.tenant, kindEdge, rec.Position), encodeEdge(rec))
-	rows.set(idKey(x.tenant, kindEdgeID, edge.Id), encodeNumber(uint64(rec.Position)))
-	rows.set(adjacencyKey(x.tenant, kindOut, rec.From, rec.Type, rec.Position), nil)
-	rows.set(adjacencyKey(x.tenant, kindIn, rec.To, rec.Type, rec.Position), nil)
+	if edge.Revision != 0 {
+		edge = proto.CloneOf(edge)
+		edge.Revision = 0
+	}
+	rec.Type = edge.Type
+	rows, room := x.batch.rows, &x.batch.room
+	row := room.keeps(graph.Append(appendEdgeHead(room.value, rec), edge))
+	rows.set(room.position(x.tenant, kindEdge, rec.Position), row)
+	rows.set(room.id(x.tenant, kindEdgeID, edge.Id), appendNumber(room.value, uint64(rec.Position)))
+	rows.set(room.adjacency(x.tenant, kindOut, rec.From, rec.Type, rec.Position), nil)
+	rows.set(room.adjacency(x.tenant, kindIn, rec.To, rec.Type, rec.Position), nil)
 	x.countEdge(rec, 1)
 }
 
@@ -177,14 +187,14 @@ func (x *Tx) RemoveEdge(rec graph.EdgeRecord) {
 // countEdge counts an edge once for each session that it has an end in.
 func (x *Tx) countEdge(rec graph.EdgeRecord, by int64) {
 	b := x.batch
-	b.change(counterKey(x.tenant, countEdges, 0), by)
+	b.change(b.room.edges(x.tenant), by)
 	if rec.FromSession != 0 {
-		b.change(touchingKey(x.tenant, rec.FromSession), by)
+		b.change(b.room.touching(x.tenant, rec.FromSession), by)
 	}
 	if rec.ToSession == 0 || rec.ToSession == rec.FromSession {
 		return
 	}
-	b.change(touchingKey(x.tenant, rec.ToSession), by)
+	b.change(b.room.touching(x.tenant, rec.ToSession), by)
 	if rec.FromSession != 0 {
 		b.change(betweenKey(x.tenant, rec.FromSession, rec.ToSession), by)
 	}
@@ -192,8 +202,9 @@ func (x *Tx) countEdge(rec graph.EdgeRecord, by int64) {
 
 // PutSession stores the changing part of a session and keeps the counter of active ones.
 func (x *Tx) PutSession(rec graph.SessionRecord) {
-	key := positionKey(x.tenant, kindState, rec.Position)
-	before := x.batch.replace(key, encodeState(rec))
+	room := &x.batch.room
+	key := room.position(x.tenant, kindState, rec.Position)
+	before := x.batch.replace(key, appendState(room.value, rec))
 	x.countActive(key, before, rec.State == graph.SessionActive)
 }
 
