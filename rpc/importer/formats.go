@@ -24,6 +24,8 @@ const (
 	FormatArenaHard Format = "arena-hard"
 	FormatMTBench   Format = "mt-bench"
 	FormatVicuna    Format = "vicuna-eval"
+	// FormatBFCL is tasks of the Berkeley Function-Calling Leaderboard, whose expected calls are Python expressions.
+	FormatBFCL Format = "bfcl"
 	// FormatShareGPT is ShareGPT: messages of {from, value}.
 	FormatShareGPT Format = "sharegpt"
 	// FormatKdConv is KdConv: messages without roles, whose speakers take turns.
@@ -78,6 +80,7 @@ func formatTable() []formatRow {
 		{FormatArenaHard, arenaHard{}, unitFile, "arena-hard/1"},
 		{FormatMTBench, mtBench{}, unitFile, "mt-bench/1"},
 		{FormatVicuna, vicunaEval{}, unitFile, "vicuna-eval/1"},
+		{FormatBFCL, bfcl{}, unitFile, "bfcl/1"},
 		{FormatShareGPT, shareGPT{}, unitValue, "sharegpt/1"},
 		{FormatKdConv, kdConv{}, unitValue, "1"},
 		{FormatInspect, inspectAI{}, unitValue, "inspect-ai/1"},

@@ -25,6 +25,8 @@ const (
 	lineTemplate
 	// lineModel describes a model. What it says goes to the answers of that model, wherever the file is.
 	lineModel
+	// lineFunction describes a function, likewise.
+	lineFunction
 )
 
 // A benchmark tells the lines of one shape apart, and reads its answers. Benchmarks keep their questions in one file and the
