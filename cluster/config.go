@@ -114,6 +114,8 @@ type Config struct {
 	// measureRoom and underLogs stand in for the disk in tests: of a node in memory, too.
 	measureRoom func(folder string) (reserve.Space, error)
 	underLogs   func(raft.LogStore) raft.LogStore
+	underStable func(raft.StableStore) raft.StableStore
+	openStore   func(folder string, o store.Options) (*store.Store, error)
 }
 
 func (c Config) withDefaults() Config {

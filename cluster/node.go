@@ -141,7 +141,12 @@ func (n *Node) startRaft(ctx context.Context, f files) error {
 	}
 	watched := &roomyLogs{LogStore: raftlog.NewWatchLogs(log, dog), room: n.room, alone: n.alone, stop: ctx.Done()}
 	logs := raftlog.NewCache(watched, raftlog.DefaultCacheBytes)
-	stable := raftlog.NewWatchStable(f.stable, dog)
+	var vote raft.StableStore = f.stable
+	if n.config.underStable != nil {
+		vote = n.config.underStable(vote)
+	}
+	stable := raftlog.NewWatchStable(vote, dog)
+	n.replica.remember = func(key string, index uint64) error { return stable.SetUint64([]byte(key), index) }
 	if err := n.found(logs, stable); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func (n *Node) openRows(folder identity.Folder, f files, fresh bool) (*store.Sto
 	if err != nil {
 		return nil, err
 	}
-	rows, err := store.OpenPebble(folder.Store(), n.storeOptions())
+	rows, err := n.openStore(folder)
 	if err == nil && noted != "" {
 		if err = readsWhole(rows); err != nil {
 			err = errors.Join(fmt.Errorf("store was found damaged (%s) and is: %w", noted, err), rows.Close())
@@ -38,6 +38,13 @@ func (n *Node) openRows(folder identity.Folder, f files, fresh bool) (*store.Sto
 		return nil, err
 	}
 	return n.rebuild(folder, f, err)
+}
+
+func (n *Node) openStore(folder identity.Folder) (*store.Store, error) {
+	if n.config.openStore != nil {
+		return n.config.openStore(folder.Store(), n.storeOptions())
+	}
+	return store.OpenPebble(folder.Store(), n.storeOptions())
 }
 
 // readsWhole reads every row and compares the digest.
@@ -75,7 +82,7 @@ func (n *Node) rebuild(folder identity.Folder, f files, damage error) (*store.St
 	}
 	n.logger.Error("store is damaged: it is moved aside and made again from the log", "error", damage, "moved_to", aside)
 	n.config.Events.rebuilt(aside, damage)
-	return store.OpenPebble(folder.Store(), n.storeOptions())
+	return n.openStore(folder)
 }
 
 // noteDamage writes down that the store was found damaged while the node ran, for the next start: the damage may lie where

@@ -37,6 +37,9 @@ const (
 // (ErrDamaged) or written by a newer version (ErrVersion).
 func OpenPebble(dir string, o Options) (*Store, error) { return openPebble(vfs.Default, dir, o) }
 
+// OpenPebbleOn is OpenPebble on another file system than that of the machine.
+func OpenPebbleOn(fs vfs.FS, dir string, o Options) (*Store, error) { return openPebble(fs, dir, o) }
+
 func openPebble(base vfs.FS, dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
 	h := &pebbleHome{fs: headerFS{newFaultFS(base, o)}, dir: dir, o: pebbleOptions{Options: o}}
