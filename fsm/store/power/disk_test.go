@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm/store"
 )
 
@@ -15,7 +14,14 @@ func TestCutTakesWhatWasNotSynced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := fsm.New(s)
+	commit := func(applied uint64) {
+		t.Helper()
+		b := s.Begin()
+		b.System().Applied = applied
+		if err := b.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	random := rand.New(rand.NewPCG(1, 1))
 	applied := func(d *Disk) uint64 {
 		t.Helper()
@@ -26,17 +32,17 @@ func TestCutTakesWhatWasNotSynced(t *testing.T) {
 		defer s.Close()
 		return s.System().Applied
 	}
-	m.Apply([]fsm.LogEntry{{Index: 1, Term: 1}})
+	commit(1)
 	if err := s.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	m.Apply([]fsm.LogEntry{{Index: 2, Term: 1}})
+	commit(2)
 	for range 10 {
 		if got := applied(d.Cut(random)); got != 1 {
 			t.Errorf("after a cut the store ends at %d, want 1", got)
 		}
 	}
-	if err := m.Close(); err != nil {
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if got := applied(d.Cut(random)); got != 2 {
