@@ -21,13 +21,26 @@ var errTooManyCalls = errors.New("as many calls are under way as this node takes
 type gate struct {
 	most     int64
 	patience time.Duration
+	budget   *requestBudget
 	// streaming are the full names of the calls that are not bounded in time.
 	streaming map[string]bool
 	open      atomic.Int64
 }
 
-func newGate(cfg Config) *gate {
-	return &gate{most: int64(cfg.MaxCalls), patience: cfg.RequestTimeout, streaming: map[string]bool{}}
+func newGate(cfg Config, b *requestBudget) *gate {
+	return &gate{most: int64(cfg.MaxCalls), patience: cfg.RequestTimeout, budget: b, streaming: map[string]bool{}}
+}
+
+type holdKey struct{}
+
+// holdOf is what a unary call holds of the budget, until its reply has gone or nobody waits for it any more. gRPC keeps a reply that
+// is not read, and tells nobody.
+func holdOf(ctx context.Context) *hold {
+	h, ok := ctx.Value(holdKey{}).(*hold)
+	if !ok {
+		panic("rpc: a call came past the gate")
+	}
+	return h
 }
 
 // know learns which calls stream. It comes before the server serves.
@@ -48,17 +61,38 @@ func (g *gate) admit(ctx context.Context, info *tap.Info) (context.Context, erro
 		refusal, _ := asStatus(errTooManyCalls)
 		return nil, refusal
 	}
-	limited, cancel := ctx, context.CancelFunc(func() {})
-	if !g.streaming[info.FullMethodName] {
-		patience := g.patience
-		if _, set := ctx.Deadline(); set {
-			patience = maxUnaryTime
-		}
-		limited, cancel = context.WithTimeout(ctx, patience)
+	if g.streaming[info.FullMethodName] {
+		context.AfterFunc(ctx, func() { g.open.Add(-1) })
+		return ctx, nil
 	}
+	patience := g.patience
+	if _, set := ctx.Deadline(); set {
+		patience = maxUnaryTime
+	}
+	limited, cancel := context.WithTimeout(ctx, patience)
+	held := &hold{budget: g.budget}
 	context.AfterFunc(ctx, func() {
 		cancel()
+		held.end()
 		g.open.Add(-1)
 	})
-	return limited, nil
+	return context.WithValue(limited, holdKey{}, held), nil
+}
+
+// afford takes what a reply needs of the budget, in place of what its request did; small ones need nothing. What a change
+// replies is about what was sent, and stays on that account: it cannot be refused any more.
+func (b *requestBudget) afford(ctx context.Context, c *call, reply any) error {
+	h := holdOf(ctx)
+	size := int64(sizeOf(reply))
+	switch {
+	case size <= smallRequestBytes:
+		h.change(0)
+	case !c.reads():
+	case b.take(size):
+		h.change(size)
+	default:
+		h.change(0)
+		return errOverBudget
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -74,7 +75,7 @@ func TestCallsThatAskNothingEnd(t *testing.T) {
 
 // TestUnaryCallsAreBoundedInTime, also those whose callers are more patient than anybody.
 func TestUnaryCallsAreBoundedInTime(t *testing.T) {
-	g := newGate(DefaultConfig())
+	g := newGate(DefaultConfig(), &requestBudget{})
 	g.know(map[string]grpc.ServiceInfo{"s": {Methods: []grpc.MethodInfo{{Name: "Stream", IsServerStream: true}, {Name: "Unary"}}}})
 	for _, c := range []struct {
 		method       string
@@ -100,5 +101,44 @@ func TestUnaryCallsAreBoundedInTime(t *testing.T) {
 			t.Errorf("%s of a caller who gives it %v: %v left, %v", c.method, c.given, left, bounded)
 		}
 		cancel()
+	}
+}
+
+// TestRepliesUnderWayAreBounded: a large reply counts until its call has ended, that of a change on the account of its request.
+func TestRepliesUnderWayAreBounded(t *testing.T) {
+	b := &requestBudget{limit: 1_000_000}
+	g := newGate(DefaultConfig(), b)
+	page := &pb.Node{Id: strings.Repeat("x", 400_000)}
+	admit := func() (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(t.Context())
+		return must[context.Context](t)(g.admit(ctx, &tap.Info{FullMethodName: "/s/M"})), cancel
+	}
+	read, write := &call{method: "Query"}, &call{method: "BatchCreateNodes"}
+	first, endFirst := admit()
+	second, endSecond := admit()
+	third, endThird := admit()
+	defer endThird()
+	for _, ctx := range []context.Context{first, second} {
+		if err := b.afford(ctx, read, page); err != nil {
+			t.Error(err)
+		}
+	}
+	for c, want := range map[*call]error{read: errOverBudget, write: nil} {
+		if err := b.afford(third, c, page); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", c.method, err, want)
+		}
+	}
+	if err := b.afford(third, read, &pb.Node{Id: "x"}); err != nil {
+		t.Errorf("a small reply: %v", err)
+	}
+	if err := b.afford(first, read, &pb.Node{}); err != nil || b.taken.Load() >= 500_000 {
+		t.Errorf("%v: %d bytes are taken after a reply became small", err, b.taken.Load())
+	}
+	endFirst()
+	endSecond()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for b.taken.Load() != 0 {
+		<-look.C
 	}
 }

@@ -15,10 +15,11 @@ import (
 // let in.
 const smallRequestBytes = 64 << 10
 
-// errOverBudget refuses a request that was not decoded.
-var errOverBudget = errors.New("the requests under way take all the memory that there is for them")
+// errOverBudget refuses a request that was not decoded, or a reply that was not sent.
+var errOverBudget = errors.New("the requests and replies under way take all the memory that there is for them")
 
-// A requestBudget bounds the bytes of the large requests that are decoded and not yet done with, of all connections.
+// A requestBudget bounds the bytes of the large requests that are decoded and not yet done with, and of the large replies that
+// are not sent yet, of all connections.
 type requestBudget struct {
 	limit int64
 	taken atomic.Int64
@@ -103,8 +104,8 @@ func (h *hold) end() {
 	h.bytes, h.over = 0, true
 }
 
-// budgeted registers services so that a unary call gives back what its request has taken of the budget, whether it came to
-// its interceptor or not: gRPC gives up on a call that does not end after its request, and none is asked then.
+// budgeted registers services so that a unary call holds what its request has taken of the budget, whether it came to its
+// interceptor or not: gRPC gives up on a call that does not end after its request, and none is asked then.
 type budgeted struct {
 	*grpc.Server
 	budget *requestBudget
@@ -122,13 +123,16 @@ func (b budgeted) RegisterService(desc *grpc.ServiceDesc, impl any) {
 
 func (b budgeted) unary(handler grpc.MethodHandler) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
-		var taken int64
-		defer func() { b.budget.release(taken) }()
-		return handler(srv, ctx, func(v any) error {
+		held := holdOf(ctx)
+		reply, err := handler(srv, ctx, func(v any) error {
 			err := decode(v)
-			taken += claim(v)
+			held.change(claim(v))
 			return err
 		}, interceptor)
+		if err != nil {
+			held.change(0)
+		}
+		return reply, err
 	}
 }
 

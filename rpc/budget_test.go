@@ -24,9 +24,7 @@ func tight(c *Config) { c.RequestBudget = 2 * graph.MaxRequestBytes }
 
 func (r *rig) wantNothingTaken() {
 	r.t.Helper()
-	if got := r.server.budget.taken.Load(); got != 0 {
-		r.t.Errorf("%d bytes of the budget are still taken", got)
-	}
+	r.await(func() bool { return r.server.budget.taken.Load() == 0 })
 }
 
 // huge is a valid request of nearly 4 MiB.

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -59,6 +60,11 @@ type call struct {
 
 // at notes the revision that the reply is of.
 func (c *call) at(r graph.Revision) { c.revision.Store(uint64(r)) }
+
+// reads tells the unary calls that change nothing.
+func (c *call) reads() bool {
+	return c.method == "Query" || slices.ContainsFunc([]string{"Get", "List", "BatchGet"}, func(p string) bool { return strings.HasPrefix(c.method, p) })
+}
 
 // holdsSnapshot tells the calls that keep a snapshot of the store while they send.
 func (c *call) holdsSnapshot() bool { return c.method == "StreamQuery" || c.method == "Export" }

@@ -216,8 +216,21 @@ func (f *follower) retained(snap *store.Snapshot) error {
 	return trimmedEvents(eventID(snap.System().Lineage, oldest))
 }
 
+// Followers that stand still keep the chunk that they have read: all of them together no more than so many events.
+const (
+	maxHeldEvents  = 256 << 10
+	minChunkEvents = 8
+)
+
+// chunkEvents is how many events one of the followers that there are now may read at a time.
+func (s *Server) chunkEvents() int {
+	return int(min(max(maxHeldEvents/max(s.following.Load(), 1), minChunkEvents), maxChunkEvents))
+}
+
 // follow sends events as they come, until the last one or until the stream ends.
 func (f *follower) follow(ctx context.Context) error {
+	f.server.following.Add(1)
+	defer f.server.following.Add(-1)
 	for !f.over {
 		changed := f.server.machine.Changed()
 		var chunk []*pb.Event
@@ -278,12 +291,13 @@ func (f *follower) chunk() (events []*pb.Event, more bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
+	most := f.server.chunkEvents()
 	lineage, view, size, rows := snap.System().Lineage, snap.View(f.tenant), 0, 0
 	for row, err := range snap.Events(f.tenant, f.after, f.session) {
 		if err != nil {
 			return nil, false, err
 		}
-		if len(events) == maxChunkEvents || size > maxChunkBytes || rows == maxChunkRows {
+		if len(events) == most || size > maxChunkBytes || rows == maxChunkRows {
 			return events, true, nil
 		}
 		f.after = row.Key

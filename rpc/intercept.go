@@ -29,6 +29,9 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		ctx = context.WithValue(ctx, callKey{}, c)
 		reply, err = s.serve(ctx, req, handler)
 	}
+	if err == nil {
+		err = s.budget.afford(ctx, c, reply)
+	}
 	err = s.answer(ctx, c, err)
 	s.finished(info.FullMethod, c, err, start)
 	if header := grpc.SetHeader(ctx, s.headers(c)); header != nil {

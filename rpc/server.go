@@ -52,6 +52,8 @@ type Server struct {
 	gate    *gate
 	// snapshots are the calls that hold one while they send.
 	snapshots atomic.Int64
+	// following are the streams of events.
+	following atomic.Int64
 	// partials are the requests that have not come in full.
 	partials *partials
 	grpc     *grpc.Server
@@ -68,7 +70,9 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("rpc configuration: %w", err)
 	}
-	s := &Server{cfg: cfg, log: log, machine: machine, logger: cfg.Logger, budget: &requestBudget{limit: cfg.RequestBudget}, gate: newGate(cfg), started: time.Now()}
+	s := &Server{cfg: cfg, log: log, machine: machine, logger: cfg.Logger, started: time.Now()}
+	s.budget = &requestBudget{limit: cfg.RequestBudget}
+	s.gate = newGate(cfg, s.budget)
 	if s.logger == nil {
 		s.logger = hclog.NewNullLogger()
 	}

@@ -41,7 +41,7 @@ func (l *limits) flags(cmd *cobra.Command) {
 	f.DurationVar(&l.requestTimeout, "request-timeout", l.requestTimeout, "deadline of calls whose client sets none (REQUEST_TIMEOUT_MS)")
 	f.DurationVar(&l.stallTimeout, "stall-timeout", l.stallTimeout, "how long a reader of StreamQuery or Export may keep the server waiting (GRPC_STALL_TIMEOUT_MS)")
 	f.IntVar(&l.maxSnapshots, "max-snapshots", l.maxSnapshots, "calls of StreamQuery and Export at a time: each holds a snapshot of the store (GRPC_MAX_SNAPSHOTS)")
-	f.Var(&l.requestMemory, "request-memory", "bytes of requests of more than 64 KiB under way at a time (GRPC_REQUEST_MEMORY)")
+	f.Var(&l.requestMemory, "request-memory", "bytes of requests and replies of more than 64 KiB under way at a time (GRPC_REQUEST_MEMORY)")
 	f.Var(&l.partialMemory, "partial-request-memory", "bytes of requests that have not come in full at a time (GRPC_PARTIAL_REQUEST_MEMORY)")
 	f.Var(&l.maxLogBytes, "max-log-bytes", "how large the Raft log grows before it is cut, 1024 entries apart (RAFT_MAX_LOG_BYTES)")
 }
