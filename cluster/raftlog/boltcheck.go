@@ -78,7 +78,9 @@ type boltPage struct {
 	id    uint64
 	flags uint16
 	count int
-	data  []byte
+	// size is that of all of it, data its beginning: the header and all elements at least.
+	size uint64
+	data []byte
 }
 
 func (c *boltChecker) check() error {
@@ -161,18 +163,31 @@ func (c *boltChecker) leaf(p boltPage, low, high []byte, row func(flags uint32, 
 		e := p.data[boltPageHeader+i*boltElement:]
 		u := func(at int) uint64 { return uint64(binary.NativeEndian.Uint32(e[at:])) }
 		flags, pos, keyBytes, valueBytes := uint32(u(0)), u(4), u(8), u(12)
-		if pos+keyBytes+valueBytes > uint64(len(e)) {
+		at := uint64(boltPageHeader+i*boltElement) + pos
+		if at+keyBytes+valueBytes > p.size {
 			return c.bad(p.id, "element %d goes past the page", i)
 		}
 		if err := c.adjoins(p, i, pos, &next, keyBytes+valueBytes); err != nil {
 			return err
 		}
-		key := e[pos : pos+keyBytes]
+		if keyBytes > uint64(c.meta.pageSize) {
+			return c.bad(p.id, "element %d has a key of %d bytes", i, keyBytes)
+		}
+		key, err := c.content(p, at, keyBytes)
+		if err != nil {
+			return err
+		}
 		if err := c.inOrder(p.id, key, low, high, i == 0); err != nil {
 			return err
 		}
 		low = key
-		if err := row(flags, key, e[pos+keyBytes:pos+keyBytes+valueBytes]); err != nil {
+		var value []byte // that of an entry is sealed, and may be long
+		if flags == boltBucketLeaf {
+			if value, err = c.content(p, at+keyBytes, valueBytes); err != nil {
+				return err
+			}
+		}
+		if err := row(flags, key, value); err != nil {
 			return err
 		}
 	}
@@ -285,18 +300,38 @@ func (c *boltChecker) page(id uint64) (boltPage, error) {
 		}
 		c.seen[i] = true
 	}
-	data := make([]byte, pages*size)
+	// What a leaf overflows into are values, which are sealed: of it only the first page is read, and keys that lie further.
+	read := pages * size
+	count := uint64(binary.NativeEndian.Uint16(header[10:]))
+	if binary.NativeEndian.Uint16(header[8:]) == boltLeafFlag && boltPageHeader+count*boltElement <= size {
+		read = size
+	}
+	data := make([]byte, read)
 	if _, err := c.file.ReadAt(data, int64(id*size)); err != nil {
 		return boltPage{}, fmt.Errorf("page %d: %w", id, err)
 	}
-	return parsePage(id, data)
+	p, err := parsePage(id, data)
+	p.size = pages * size
+	return p, err
+}
+
+// content is n bytes of a page, which are within it.
+func (c *boltChecker) content(p boltPage, at, n uint64) ([]byte, error) {
+	if at+n <= uint64(len(p.data)) {
+		return p.data[at : at+n], nil
+	}
+	b := make([]byte, n)
+	if _, err := c.file.ReadAt(b, int64(p.id*uint64(c.meta.pageSize)+at)); err != nil {
+		return nil, fmt.Errorf("page %d: %w", p.id, err)
+	}
+	return b, nil
 }
 
 func parsePage(id uint64, data []byte) (boltPage, error) {
 	if len(data) < boltPageHeader {
 		return boltPage{}, fmt.Errorf("page of %d bytes: %w", len(data), ErrDamaged)
 	}
-	p := boltPage{id: id, flags: binary.NativeEndian.Uint16(data[8:]), count: int(binary.NativeEndian.Uint16(data[10:])), data: data}
+	p := boltPage{id: id, flags: binary.NativeEndian.Uint16(data[8:]), count: int(binary.NativeEndian.Uint16(data[10:])), size: uint64(len(data)), data: data}
 	if p.flags != boltFreelistFlag && boltPageHeader+p.count*boltElement > len(data) {
 		return boltPage{}, fmt.Errorf("page %d: %d elements do not fit: %w", id, p.count, ErrDamaged)
 	}
