@@ -52,7 +52,7 @@ Workloads:
 		RunE:      func(cmd *cobra.Command, args []string) error { return p.bench(cmd.Context(), f, args) },
 	}
 	f.addTo(cmd)
-	cmd.AddCommand(p.newBenchGrowCommand())
+	cmd.AddCommand(p.newBenchGrowCommand(), p.newBenchTransferCommand())
 	return cmd
 }
 

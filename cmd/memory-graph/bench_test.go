@@ -71,6 +71,7 @@ func TestBenchWrongUsage(t *testing.T) {
 		{"bench", "write", "-o", "xml"},
 		{"bench", "write", "--address", "127.0.0.1:1", "--", "--in-memory"},
 		{"bench", "grow", "--nodes", "10"},
+		{"bench", "transfer", "--nodes", "0"},
 	} {
 		if r := execute(t, "", args...); r.code != exitUsage || r.out != "" {
 			t.Errorf("%v: code %d, %s%s", args, r.code, r.out, r.err)
@@ -134,6 +135,25 @@ func benchGrows(t *testing.T, binary string) {
 	// Two edges a prompt but for the first of a session, and the content of each, are there.
 	if g.Content < 2500*load.DefaultSize || g.OnDisk < g.Content || g.Spaces["node"] < g.Content || g.Spaces["feed"] == 0 {
 		t.Errorf("%+v", g)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// benchTransfers: what one server exports, another imports.
+func benchTransfers(t *testing.T, binary string) {
+	folder := t.TempDir()
+	r := runProcess(t, binary, "bench", "transfer", "--nodes", "1500", "--data-dir", folder, "-o", "json")
+	if r.code != exitOK {
+		t.Fatalf("code %d: %s", r.code, r.err)
+	}
+	var report transferReport
+	if err := json.Unmarshal([]byte(r.out), &report); err != nil {
+		t.Fatal(err)
+	}
+	if report.Nodes != 1502 || report.Edges != 2998 || report.ReadBack != 1500 || report.Imported <= 0 || report.Exported <= 0 || report.FileBytes < 1500*load.DefaultSize {
+		t.Errorf("%+v", report)
 	}
 	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)

@@ -51,6 +51,7 @@ func TestProcess(t *testing.T) {
 		{"real conversations", realConversations},
 		{"bench starts a server", benchStartsAServer},
 		{"bench grows a server", benchGrows},
+		{"bench transfers a graph", benchTransfers},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -28,7 +28,6 @@ const (
 	methodQuery         method = service + "Query"
 	methodStreamQuery   method = service + "StreamQuery"
 	methodStreamEvents  method = service + "StreamEvents"
-	methodHealth        method = service + "Health"
 	methodImport        method = transfer + "Import"
 )
 

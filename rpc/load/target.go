@@ -2,7 +2,6 @@ package load
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -73,38 +72,6 @@ func (t *target) exhaust(ctx context.Context, scripts []script) error {
 	}
 	l.start(clients)
 	return l.wait(ctx, t.conns)
-}
-
-// An answer is what a single call got.
-type answer struct {
-	reply []byte
-	err   error
-	done  chan struct{}
-}
-
-func (a *answer) message(p []byte) error {
-	a.reply = append(a.reply, p...)
-	return nil
-}
-
-func (a *answer) end(err error) {
-	a.err = err
-	close(a.done)
-}
-
-// unary makes one call and waits for its answer.
-func (t *target) unary(ctx context.Context, m method, request []byte) ([]byte, error) {
-	a := &answer{done: make(chan struct{})}
-	c := t.conns[0]
-	if err := errors.Join(c.call(m, frameMessage(nil, request), a), c.flush()); err != nil {
-		return nil, err
-	}
-	select {
-	case <-a.done:
-		return a.reply, a.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // frameMessage appends a message with its prefix.

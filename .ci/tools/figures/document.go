@@ -29,8 +29,8 @@ func cell(s string) string { return strings.NewReplacer("|", `\|`, "\n", " ").Re
 
 // machine says what was measured on.
 func machine() string {
-	facts := []string{fmt.Sprintf("%d × %s", runtime.NumCPU(), fromFile("/proc/cpuinfo", "model name"))}
-	if kb := fromFile("/proc/meminfo", "MemTotal"); kb != "" {
+	facts := []string{fmt.Sprintf("%d × %s", runtime.NumCPU(), lineOf("/proc/cpuinfo", "model name"))}
+	if kb := lineOf("/proc/meminfo", "MemTotal"); kb != "" {
 		facts = append(facts, kb+" of memory")
 	}
 	if out, err := exec.Command("uname", "-sr").Output(); err == nil {
@@ -39,8 +39,8 @@ func machine() string {
 	return strings.Join(append(facts, runtime.Version()), ", ")
 }
 
-// fromFile is the value of the first line `name : value`.
-func fromFile(path, name string) string {
+// lineOf is the value of the first line `name : value`.
+func lineOf(path, name string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return ""

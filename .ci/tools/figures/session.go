@@ -53,6 +53,8 @@ type result struct {
 	ServerRSS    int64   `json:"server_rss_bytes"`
 	Growth       int64   `json:"server_rss_growth_bytes"`
 	ClientCores  float64 `json:"client_cpu_cores"`
+	Exported     float64 `json:"exported_nodes_per_second"`
+	Imported     float64 `json:"imported_nodes_per_second"`
 	Large        *growth `json:"growth"`
 }
 
@@ -65,7 +67,7 @@ type latency struct {
 
 // ours runs a workload of memory-graph bench.
 func (s *session) ours(args ...string) (result, error) {
-	if !slices.Contains(args, "--duration") && args[0] != "grow" {
+	if args[0] != "grow" && args[0] != "transfer" { // which end by themselves
 		args = append(args, "--duration", s.bench.duration.String())
 	}
 	r, err := s.run(s.bench.binary, append([]string{"bench"}, args...), "--data-dir", "-o", "json")
