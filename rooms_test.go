@@ -73,7 +73,7 @@ var rooms = []room{
 	// A client that speaks HTTP/2 itself, and the log store alone, for what it costs by itself.
 	{dir: "rpc/load", folders: []string{"rpc/load", "cluster/raftlog", "proto"}, modules: []string{protobuf, hdr, xnet, raft}},
 	{
-		dir: "cmd", folders: []string{"cmd", "rpc", "cluster", "fsm", "graph", "proto"},
+		dir: "cmd", folders: []string{"cmd", "rpc", "cluster", "fsm", "graph", "proto", "deploy"},
 		modules: []string{protobuf, grpcModule, googleRPC, prometheus, hclog, cobra, goPretty, progress, yaml, term},
 	},
 	{dir: "jepsen", folders: []string{"jepsen", "proto"}, modules: []string{protobuf, grpcModule, googleRPC, uuid}},
@@ -93,6 +93,7 @@ var (
 		"rpc":     {"jepsen"},
 		"cmd":     {"jepsen"},
 		"jepsen":  {"graph", "rpc/importer"},
+		"deploy":  {"proto"},
 		".":       {"proto"},
 	}
 	blackBoxModules = map[string][]string{

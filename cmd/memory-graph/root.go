@@ -53,6 +53,7 @@ func (p *program) commands() []*cobra.Command {
 		p.newBenchCommand(),
 		p.newStatsCommand(),
 		p.newHealthCommand(),
+		p.newNPMRepairCommand(),
 		p.newVersionCommand(),
 	}
 }
