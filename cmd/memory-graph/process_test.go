@@ -49,6 +49,7 @@ func TestProcess(t *testing.T) {
 		{"a store that fails ends the process", storeFails},
 		{"the next steps can be typed", nextStepsCanBeTyped},
 		{"real conversations", realConversations},
+		{"exports make the same graph", exportsMakeTheSameGraph},
 		{"bench starts a server", benchStartsAServer},
 		{"bench grows a server", benchGrows},
 		{"bench transfers a graph", benchTransfers},
