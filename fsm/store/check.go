@@ -76,13 +76,18 @@ type CheckOptions struct {
 
 // Checked is what a check has read.
 type Checked struct {
-	Rows, Nodes, Edges, Sessions, Events, Outcomes uint64
+	Rows     uint64 `json:"rows"`
+	Nodes    uint64 `json:"nodes"`
+	Edges    uint64 `json:"edges"`
+	Sessions uint64 `json:"sessions"`
+	Events   uint64 `json:"events"`
+	Outcomes uint64 `json:"outcomes"`
 	// Digest is that of the rows.
-	Digest [4]uint64
+	Digest [4]uint64 `json:"-"`
 	// Whole is false when rows could not be read, so that the rest could not be judged.
-	Whole bool
+	Whole bool `json:"whole"`
 	// Unnamed is how many groups of rows differ from what they should be and were not looked at: there was too much.
-	Unnamed int
+	Unnamed int `json:"unnamed_groups"`
 }
 
 // Check reads every row, in a memory that does not grow with them, and reports what does not agree: keys and values that are
