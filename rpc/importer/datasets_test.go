@@ -104,7 +104,7 @@ func TestDataSets(t *testing.T) {
 	fmt.Fprintf(&out, "%-30s %-24s %9s %9s %9s %11s %10s %8s\n", "data set", "format", "sessions", "prompts", "responses", "tool calls", "templates", "skipped")
 	for _, set := range slices.Sorted(maps.Keys(readme)) {
 		if _, held := formats[set]; !held {
-			fmt.Fprintf(&out, "%-30s has no row in testdata/datasets.txt\n", set)
+			t.Errorf("%s has no row in testdata/datasets.txt", set)
 			continue
 		}
 		t.Run(set, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -30,10 +32,11 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeTransfer keeps imported records in maps. It does not fill in times, check fields or rules beside those of the
-// stream, or write events, and a refused chunk leaves behind what stood before the refused record.
+// stream, or write events.
 type fakeTransfer struct {
 	graphgrpc.UnimplementedGraphTransferServiceServer
 	t      *testing.T
+	client graphgrpc.GraphTransferServiceClient
 	nodes  map[string]*pb.Node
 	edges  map[string]*pb.Edge
 	chunks int
@@ -41,7 +44,7 @@ type fakeTransfer struct {
 }
 
 func (f *fakeTransfer) Import(stream grpc.ClientStreamingServer[pb.ImportRequest, pb.ImportResponse]) error {
-	answer := &pb.ImportResponse{}
+	answer, chunks := &pb.ImportResponse{}, 0
 	for {
 		chunk, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -58,42 +61,72 @@ func (f *fakeTransfer) Import(stream grpc.ClientStreamingServer[pb.ImportRequest
 			f.t.Errorf("chunk of %d records and %d bytes", n, proto.Size(chunk))
 		}
 		if err := f.take(chunk, answer); err != nil {
-			return err
+			return noted(err, chunks, answer)
 		}
+		chunks++
 	}
 }
 
-func (f *fakeTransfer) take(chunk *pb.ImportRequest, answer *pb.ImportResponse) error {
+// noted adds what the server notes beside an error.
+func noted(refusal *status.Status, chunks int, done *pb.ImportResponse) error {
+	if chunks == 0 {
+		return refusal.Err()
+	}
+	with, err := refusal.WithDetails(&errdetails.ErrorInfo{Metadata: map[string]string{
+		"chunks": fmt.Sprint(chunks), "nodes_created": fmt.Sprint(done.NodesCreated), "nodes_unchanged": fmt.Sprint(done.NodesUnchanged),
+		"edges_created": fmt.Sprint(done.EdgesCreated), "edges_unchanged": fmt.Sprint(done.EdgesUnchanged),
+	}})
+	if err != nil {
+		return err
+	}
+	return with.Err()
+}
+
+func missing(label, id string) *status.Status {
+	with, err := status.Newf(codes.NotFound, "%s not found: %s", label, id).WithDetails(&errdetails.ResourceInfo{ResourceName: id})
+	if err != nil {
+		panic(err)
+	}
+	return with
+}
+
+// take takes all of a chunk or nothing.
+func (f *fakeTransfer) take(chunk *pb.ImportRequest, answer *pb.ImportResponse) *status.Status {
+	nodes, edges, done := maps.Clone(f.nodes), maps.Clone(f.edges), proto.CloneOf(answer)
 	for _, n := range chunk.Nodes {
-		old, ok := f.nodes[n.Id]
+		old, ok := nodes[n.Id]
 		switch {
 		case ok && !proto.Equal(old, n):
-			return status.Errorf(codes.AlreadyExists, "node %s differs", n.Id)
+			return status.Newf(codes.AlreadyExists, "node %s differs", n.Id)
 		case ok:
-			answer.NodesUnchanged++
+			done.NodesUnchanged++
 		default:
-			if n.SessionId != "" && f.nodes[n.SessionId] == nil {
-				return status.Errorf(codes.NotFound, "session %s", n.SessionId)
+			if n.SessionId != "" && n.SessionId != n.Id && nodes[n.SessionId] == nil {
+				return missing("Session", n.SessionId)
 			}
-			answer.NodesCreated++
-			f.nodes[n.Id] = n
+			done.NodesCreated++
+			nodes[n.Id] = n
 		}
 	}
 	for _, e := range chunk.Edges {
-		if f.nodes[e.FromNodeId] == nil || f.nodes[e.ToNodeId] == nil {
-			return status.Errorf(codes.NotFound, "ends of edge %s", e.Id)
+		for _, end := range []string{e.FromNodeId, e.ToNodeId} {
+			if nodes[end] == nil {
+				return missing("Node", end)
+			}
 		}
-		old, ok := f.edges[e.Id]
+		old, ok := edges[e.Id]
 		switch {
 		case ok && !proto.Equal(old, e):
-			return status.Errorf(codes.AlreadyExists, "edge %s differs", e.Id)
+			return status.Newf(codes.AlreadyExists, "edge %s differs", e.Id)
 		case ok:
-			answer.EdgesUnchanged++
+			done.EdgesUnchanged++
 		default:
-			answer.EdgesCreated++
-			f.edges[e.Id] = e
+			done.EdgesCreated++
+			edges[e.Id] = e
 		}
 	}
+	f.nodes, f.edges = nodes, edges
+	answer.NodesCreated, answer.NodesUnchanged, answer.EdgesCreated, answer.EdgesUnchanged = done.NodesCreated, done.NodesUnchanged, done.EdgesCreated, done.EdgesUnchanged
 	return nil
 }
 
@@ -119,7 +152,8 @@ func serve(t *testing.T) (*fakeTransfer, graphgrpc.GraphTransferServiceClient) {
 			t.Error(err)
 		}
 	})
-	return fake, graphgrpc.NewGraphTransferServiceClient(conn)
+	fake.client = graphgrpc.NewGraphTransferServiceClient(conn)
+	return fake, fake.client
 }
 
 func sample(t *testing.T, name string) Source {
