@@ -208,7 +208,7 @@ func (b *benchmarkFile) reply(line *item) error {
 			}
 		}
 		id, _ := line.fields.textOrRaw(b.idKey())
-		s = b.session(sessionSpec{where: line.where, metadata: []pair{entry(b.idKey(), id)}})
+		s = b.session(sessionSpec{where: line.where, key: []string{"alone", sum(line.raw)}, metadata: []pair{entry(b.idKey(), id)}})
 		prompts = promptsOf(s, turns)
 	}
 	s.system(line.where, a.system)
