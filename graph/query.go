@@ -65,6 +65,8 @@ type Paging struct {
 	SkipTotal bool
 	// MaxBytes cuts the page when its rows exceed it; one row is always returned. 0 is no bound.
 	MaxBytes int
+	// Grown, when not nil, hears how many bytes the page has now; its error ends the page.
+	Grown func(bytes int) error
 	// Expired reports that the caller's time is running out: counting stops then.
 	Expired func() bool
 }
@@ -100,6 +102,11 @@ func (q *Query) Page(v View, p Paging) (Page, error) {
 			return false, nil
 		}
 		bytes += size
+		if p.Grown != nil {
+			if err := p.Grown(bytes); err != nil {
+				return false, err
+			}
+		}
 		page.Nodes = append(page.Nodes, n)
 		place := m.Place
 		page.Next = &place

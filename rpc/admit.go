@@ -81,18 +81,14 @@ func (g *gate) admit(ctx context.Context, info *tap.Info) (context.Context, erro
 
 // afford takes what a reply needs of the budget, in place of what its request did; small ones need nothing. What a change
 // replies is about what was sent, and stays on that account: it cannot be refused any more.
-func (b *requestBudget) afford(ctx context.Context, c *call, reply any) error {
+func afford(ctx context.Context, c *call, reply any) error {
 	h := holdOf(ctx)
-	size := int64(sizeOf(reply))
+	size := sizeOf(reply)
 	switch {
 	case size <= smallRequestBytes:
 		h.change(0)
-	case !c.reads():
-	case b.take(size):
-		h.change(size)
-	default:
-		h.change(0)
-		return errOverBudget
+	case c.reads():
+		return h.grow(size)
 	}
 	return nil
 }

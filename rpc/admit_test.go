@@ -106,9 +106,9 @@ func TestUnaryCallsAreBoundedInTime(t *testing.T) {
 
 // TestRepliesUnderWayAreBounded: a large reply counts until its call has ended, that of a change on the account of its request.
 func TestRepliesUnderWayAreBounded(t *testing.T) {
-	b := &requestBudget{limit: 1_000_000}
+	b := &requestBudget{limit: 5 * growth}
 	g := newGate(DefaultConfig(), b)
-	page := &pb.Node{Id: strings.Repeat("x", 400_000)}
+	page := &pb.Node{Id: strings.Repeat("x", 2*growth-100)}
 	admit := func() (context.Context, context.CancelFunc) {
 		ctx, cancel := context.WithCancel(t.Context())
 		return must[context.Context](t)(g.admit(ctx, &tap.Info{FullMethodName: "/s/M"})), cancel
@@ -119,19 +119,19 @@ func TestRepliesUnderWayAreBounded(t *testing.T) {
 	third, endThird := admit()
 	defer endThird()
 	for _, ctx := range []context.Context{first, second} {
-		if err := b.afford(ctx, read, page); err != nil {
+		if err := afford(ctx, read, page); err != nil {
 			t.Error(err)
 		}
 	}
 	for c, want := range map[*call]error{read: errOverBudget, write: nil} {
-		if err := b.afford(third, c, page); !errors.Is(err, want) {
+		if err := afford(third, c, page); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", c.method, err, want)
 		}
 	}
-	if err := b.afford(third, read, &pb.Node{Id: "x"}); err != nil {
+	if err := afford(third, read, &pb.Node{Id: "x"}); err != nil {
 		t.Errorf("a small reply: %v", err)
 	}
-	if err := b.afford(first, read, &pb.Node{}); err != nil || b.taken.Load() >= 500_000 {
+	if err := afford(first, read, &pb.Node{}); err != nil || b.taken.Load() > 2*growth {
 		t.Errorf("%v: %d bytes are taken after a reply became small", err, b.taken.Load())
 	}
 	endFirst()

@@ -96,6 +96,24 @@ func (h *hold) change(bytes int64) {
 	}
 }
 
+// growth is how much a reply that is being made takes at a time.
+const growth = 256 << 10
+
+// grow takes what a reply of so many bytes needs, unless it does not fit.
+func (h *hold) grow(bytes int) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if bytes <= smallRequestBytes || int64(bytes) <= h.bytes || h.over {
+		return nil
+	}
+	more := (int64(bytes) - h.bytes + growth - 1) / growth * growth
+	if !h.budget.take(more) {
+		return errOverBudget
+	}
+	h.bytes += more
+	return nil
+}
+
 // end gives back all, also what a change that comes late brings.
 func (h *hold) end() {
 	h.mu.Lock()

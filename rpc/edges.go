@@ -45,7 +45,7 @@ func (s *Server) GetEdges(ctx context.Context, req *pb.GetEdgesRequest) (*pb.Get
 	if err != nil {
 		return nil, err
 	}
-	reply, sum := &pb.GetEdgesResponse{}, budget{paged: size > 0}
+	reply, sum := &pb.GetEdgesResponse{}, budget{paged: size > 0, grown: holdOf(ctx).grow}
 	var last graph.EdgePlace
 	err = q.Each(st.view, from, func(place graph.EdgePlace, rec graph.EdgeRecord) (bool, error) {
 		e, err := rec.Edge()

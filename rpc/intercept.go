@@ -30,7 +30,7 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		reply, err = s.serve(ctx, req, handler)
 	}
 	if err == nil {
-		err = s.budget.afford(ctx, c, reply)
+		err = afford(ctx, c, reply)
 	}
 	err = s.answer(ctx, c, err)
 	s.finished(info.FullMethod, c, err, start)

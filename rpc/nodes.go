@@ -128,7 +128,7 @@ func (s *Server) BatchGetNodes(ctx context.Context, req *pb.BatchGetNodesRequest
 	if err != nil {
 		return nil, err
 	}
-	reply, sum := &pb.BatchGetNodesResponse{}, budget{paged: size > 0}
+	reply, sum := &pb.BatchGetNodesResponse{}, budget{paged: size > 0, grown: holdOf(ctx).grow}
 	for ; next < len(ids) && (size == 0 || len(reply.Nodes) < size); next++ {
 		rec, ok, err := st.view.NodeByID(ids[next])
 		if err != nil {
@@ -178,6 +178,8 @@ func pageSize(n int32, most int) (int, error) {
 type budget struct {
 	paged bool
 	used  int
+	// grown hears what the reply has now.
+	grown func(bytes int) error
 }
 
 // entryOverhead is what an entry of a list takes beside itself: tag and length.
@@ -188,7 +190,7 @@ func (b *budget) add(m proto.Message) (full bool, err error) {
 	size := proto.Size(m) + entryOverhead
 	if b.used+size <= maxPageBytes || b.used == 0 {
 		b.used += size
-		return false, nil
+		return false, b.grown(b.used)
 	}
 	if b.paged {
 		return true, nil

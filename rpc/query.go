@@ -40,7 +40,7 @@ func (s *Server) Query(ctx context.Context, req *pb.QueryRequest) (*pb.QueryResp
 		return nil, err
 	}
 	page, err := q.Page(st.view, graph.Paging{
-		From: from, Offset: offset, Limit: limit, SkipTotal: req.GetSkipTotal(), MaxBytes: maxPageBytes, Expired: nearDeadline(ctx),
+		From: from, Offset: offset, Limit: limit, SkipTotal: req.GetSkipTotal(), MaxBytes: maxPageBytes, Grown: holdOf(ctx).grow, Expired: nearDeadline(ctx),
 	})
 	if err != nil {
 		return nil, err

@@ -88,7 +88,7 @@ func (s *Server) ListSessions(ctx context.Context, req *pb.ListSessionsRequest) 
 		return nil, err
 	}
 	page, err := graph.Sessions().Page(st.view, graph.Paging{
-		From: from, Offset: offset, Limit: limit, MaxBytes: maxPageBytes,
+		From: from, Offset: offset, Limit: limit, MaxBytes: maxPageBytes, Grown: holdOf(ctx).grow,
 	})
 	if err != nil {
 		return nil, err

@@ -40,6 +40,7 @@ func start(t *testing.T, args ...string) *cluster.Node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("GOGC", "50") // so that what is allocated is near to what is held
 	node := cluster.New(cluster.Options{Binary: binary, DataDir: filepath.Join(t.TempDir(), "data"), Args: args})
 	if err := node.Start(t.Context()); err != nil {
 		t.Fatal(err)
