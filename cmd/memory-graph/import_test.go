@@ -62,6 +62,16 @@ func TestImportDryRun(t *testing.T) {
 	}
 }
 
+// TestStrictImportFails: the same import succeeds without --strict.
+func TestStrictImportFails(t *testing.T) {
+	f := startFake(t)
+	r := execute(t, "", "import", "--strict", chatFile(t), "--address", f.address)
+	if r.code != exitFailed || !strings.Contains(r.err, `stopped at the first problem: `) || !strings.Contains(r.err, `role "wizard" is unknown`) {
+		t.Errorf("%+v", r)
+	}
+	f.must(t, "import", chatFile(t))
+}
+
 func TestImportFailures(t *testing.T) {
 	f := startFake(t)
 	dir := t.TempDir()
@@ -112,9 +122,16 @@ func TestSampleIsCleanAndRich(t *testing.T) {
 
 func TestNamesOfFormatsAreInTheHelp(t *testing.T) {
 	r := execute(t, "", "import", "--help")
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "IMPORT.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, f := range importer.Formats() {
 		if !strings.Contains(r.out, fmt.Sprint(f)) {
 			t.Errorf("%s is not in the help", f)
+		}
+		if f != importer.FormatAuto && !strings.Contains(string(page), fmt.Sprintf("`%s`", f)) {
+			t.Errorf("%s is not in docs/IMPORT.md", f)
 		}
 	}
 }
