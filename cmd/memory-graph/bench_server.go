@@ -71,6 +71,7 @@ func (p *program) startServerOn(ctx context.Context, folder string, flags []stri
 	args := append([]string{"dev", "--data-dir", folder, "--grpc-port", "0", "--metrics-port", "0", "--log-level", "error"}, flags...)
 	s := &startedServer{folder: folder, command: exec.Command(self, args...), output: make(chan struct{}), benchServer: describeServer(flags)}
 	s.command.Stderr = p.stderr
+	bindServer(s.command)
 	stdout, err := s.command.StdoutPipe()
 	if err != nil {
 		return nil, err

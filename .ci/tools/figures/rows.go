@@ -47,8 +47,12 @@ func figures() []row {
 
 // told is what every figure tells beside its rate.
 func told(r result) string {
-	text := fmt.Sprintf("%s/s; p50 %s, p95 %s, p99 %s ms; server %.2f cores, %.0f µs CPU each, %d MiB; client %.2f cores",
-		whole(r.PerSecond), short(r.Latency.P50), short(r.Latency.P95), short(r.Latency.P99), r.ServerCores, r.ServerCPU, r.ServerRSS>>20, r.ClientCores)
+	text := whole(r.PerSecond) + "/s"
+	// The calls of streams and imports are as long as anybody likes.
+	if r.Operations == r.Calls {
+		text += fmt.Sprintf("; p50 %s, p95 %s, p99 %s ms", short(r.Latency.P50), short(r.Latency.P95), short(r.Latency.P99))
+	}
+	text += fmt.Sprintf("; server %.2f cores, %.1f µs CPU each, %d MiB; client %.2f cores", r.ServerCores, r.ServerCPU, r.ServerRSS>>20, r.ClientCores)
 	if r.Refused > 0 {
 		text += fmt.Sprintf("; %d refused", r.Refused)
 	}
@@ -64,7 +68,16 @@ func whole(v float64) string {
 }
 
 // short is a time in milliseconds with as many digits as matter.
-func short(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) }
+func short(v float64) string {
+	digits := 0
+	switch {
+	case v < 1:
+		digits = 3
+	case v < 100:
+		digits = 1
+	}
+	return strconv.FormatFloat(v, 'f', digits, 64)
+}
 
 // atRate is a workload with a least rate and, unless 0, a longest p95.
 func atRate(rate, p95 float64, args ...string) func(*session) (string, verdict, error) {
@@ -120,8 +133,8 @@ func lateness(s *session) (string, verdict, error) {
 		return "", no, err
 	}
 	a := r.Above
-	return fmt.Sprintf("p50 %s, p95 %s, p99 %s ms after the acknowledgement; %s calls/s and %s", short(a.P50), short(a.P95), short(a.P99),
-		whole(float64(r.Calls)/r.Seconds), told(r)), judge(a.P99 < eventP99), nil
+	return fmt.Sprintf("p50 %s, p95 %s, p99 %s ms after the acknowledgement; %s writes/s, p95 %s ms; %s", short(a.P50), short(a.P95), short(a.P99),
+		whole(float64(r.Calls)/r.Seconds), short(r.Latency.P95), told(r)), judge(a.P99 < eventP99), nil
 }
 
 func mixed(s *session) (string, verdict, error) {
@@ -140,31 +153,48 @@ func crowd(s *session) (string, verdict, error) {
 	return told(r), judge(r.Refused == 0 && r.ServerRSS < crowdRSS), nil
 }
 
-// atBusy looks for the rate at which the server keeps 70 % of the machine's processors busy: from the CPU that it took at
-// one rate follows the next to try.
+// atBusy looks for the rate at which the server keeps 70 % of the machine's processors busy, between a rate that was less and one
+// that was more. A call costs less the more there are at once, so the next rate to try is not simply in proportion.
 func atBusy(workload, clients string, rate float64) func(*session) (string, verdict, error) {
-	const tries = 4
+	const tries = 6
 	return func(s *session) (string, verdict, error) {
 		want := busy * float64(runtime.NumCPU())
-		var best result
+		var best, low, high result
 		for range tries {
 			r, err := s.ours(workload, "--clients", clients, "--rate", strconv.FormatFloat(math.Round(rate), 'f', -1, 64))
 			if err != nil {
 				return "", no, err
 			}
-			if math.Abs(r.ServerCores-want) < math.Abs(best.ServerCores-want) {
+			if math.Abs(r.ServerCores-want) <= math.Abs(best.ServerCores-want) {
 				best = r
+				s.commands = s.commands[len(s.commands)-1:]
+			} else {
+				s.commands = s.commands[:1]
 			}
-			if math.Abs(r.ServerCores-want) < 0.03*want || r.ServerCores == 0 {
+			if math.Abs(r.ServerCores-want) < 0.03*want {
 				break
 			}
-			// What the machine does not manage would be asked for for ever.
-			rate = min(rate*want/r.ServerCores, 1.3*r.PerSecond)
+			if r.ServerCores < want && r.PerSecond >= keptUp*rate {
+				low = r
+			} else {
+				high = r
+			}
+			if high.PerSecond == 0 {
+				rate *= 1.3
+				continue
+			}
+			share := 0.5
+			if high.ServerCores > want {
+				share = (want - low.ServerCores) / (high.ServerCores - low.ServerCores)
+			}
+			rate = low.PerSecond + (high.PerSecond-low.PerSecond)*min(max(share, 0.1), 0.9)
 		}
-		s.commands = s.commands[len(s.commands)-1:]
-		return fmt.Sprintf("%s/s: %s", whole(best.PerSecond), told(best)), open, nil
+		return fmt.Sprintf("%.0f %% CPU; %s", 100*best.ServerCores/float64(runtime.NumCPU()), told(best)), open, nil
 	}
 }
+
+// keptUp is the part of the calls that were meant to begin which a server must answer, or the rate was too high for it.
+const keptUp = 0.98
 
 // How much faster than PostgreSQL this server is to be.
 const times64, times256 = 2, 3

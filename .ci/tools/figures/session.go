@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // errSkipped says that what a row needs is not there.
@@ -108,6 +110,9 @@ func (s *session) run(program string, args []string, dataDir string, more ...str
 	}
 	args = slices.Insert(slices.Clone(args), at, more...)
 	cmd := exec.CommandContext(s.ctx, program, args...)
+	// It has a server to stop and a folder to remove.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
