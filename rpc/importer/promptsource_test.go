@@ -107,7 +107,7 @@ func TestPromptSourceTextsAreByteIdentical(t *testing.T) {
 // TestAliasesAreBounded reads files that stand for far more than they hold.
 func TestAliasesAreBounded(t *testing.T) {
 	var many strings.Builder
-	fmt.Fprintf(&many, "dataset: d\nlong: &long %q\ntemplates:\n", strings.Repeat("x", 100_000))
+	fmt.Fprintf(&many, "dataset: d\ntemplates:\n  first: {jinja: &long %q, name: first}\n", strings.Repeat("x", 100_000))
 	for i := range 1000 {
 		fmt.Fprintf(&many, "  t%d: {jinja: *long, name: n%d}\n", i, i)
 	}
