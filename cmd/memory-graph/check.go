@@ -147,6 +147,9 @@ func checkText(r checkResult, most int) string {
 	if r.Rows.Unnamed > 0 {
 		findings += fmt.Sprintf(", and %d groups of rows that differ and were not looked at", r.Rows.Unnamed)
 	}
+	if !r.Rows.Whole {
+		findings += "; rows that follow from each other were not compared, because not all can be read"
+	}
 	log := "empty"
 	if r.Log.First > 0 {
 		log = fmt.Sprintf("entries %d to %d, %d bytes", r.Log.First, r.Log.Last, r.Log.Bytes)

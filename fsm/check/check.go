@@ -60,7 +60,9 @@ func State(sn *store.Snapshot, o Options) (store.Checked, error) {
 	r := &rules{sn: sn, sys: sn.System(), tell: o.Report, books: ledger.New(o.Room)}
 	r.begin()
 	done, err := sn.Check(store.CheckOptions{Report: o.Report, Visit: r.visit, Next: r.next, Progress: o.Progress, Room: o.Room})
-	done.Unnamed += r.books.Unseen()
+	if done.Whole {
+		done.Unnamed += r.books.Unseen()
+	}
 	return done, err
 }
 

@@ -113,7 +113,9 @@ func (sn *Snapshot) Check(o CheckOptions) (Checked, error) {
 			break
 		}
 	}
-	c.done.Unnamed = c.books.Unseen()
+	if c.done.Whole {
+		c.done.Unnamed = c.books.Unseen()
+	}
 	return c.done, nil
 }
 

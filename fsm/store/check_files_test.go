@@ -89,6 +89,39 @@ func TestEveryChangedByteOfAFileIsFound(t *testing.T) {
 	}
 }
 
+// TestRowsThatCannotBeReadAreNoGroundForOthers: what follows from them is not told to be wrong.
+func TestRowsThatCannotBeReadAreNoGroundForOthers(t *testing.T) {
+	fs := vfs.NewMem()
+	s, err := openPebble(fs, "store", testOptions(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := uint64(1); n <= 300; n++ {
+		work(t, s, n)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths(t, fs) {
+		if strings.HasSuffix(path, ".sst") {
+			text := readWhole(t, fs, path)
+			text[len(text)/2] ^= 0xff // far from the system's row
+			writeWhole(t, fs, path, text)
+		}
+	}
+	if s, err = openReadOnly(fs, "store", Options{CacheBytes: 1 << 20, MemTableBytes: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	sn := s.Snapshot()
+	defer sn.Close()
+	faults := map[Fault]int{}
+	done, err := sn.Check(CheckOptions{Report: func(f Finding) { faults[f.Fault]++ }})
+	if err != nil || done.Whole || done.Unnamed != 0 || faults[FaultRead] == 0 || faults[FaultMissing]+faults[FaultStray]+faults[FaultCount] > 0 {
+		t.Errorf("%+v, %v, faults %v", done, err, faults)
+	}
+}
+
 // TestFilesThatAreGoneAreFound removes each file in turn.
 func TestFilesThatAreGoneAreFound(t *testing.T) {
 	fs := checkedFolder(t)
