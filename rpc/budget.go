@@ -9,6 +9,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protowire"
 	protobuf "google.golang.org/protobuf/proto"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
 )
 
 // smallRequestBytes is what a request may have without being counted: however many large ones there are, small ones are
@@ -18,7 +20,13 @@ const smallRequestBytes = 64 << 10
 // errOverBudget refuses a request that was not decoded, or a reply that was not sent.
 var errOverBudget = errors.New("the requests and replies under way take all the memory that there is for them")
 
-// A requestBudget bounds the bytes of the large requests that are decoded and not yet done with, and of the large replies that
+// errTooMuch refuses a request of very many small parts.
+var errTooMuch = &graph.Error{
+	Kind: graph.Exhausted, Reason: "REQUEST_TOO_LARGE",
+	Message: "the lists and maps of the request have so many entries that it would take more than 64 MiB: keep to their limits",
+}
+
+// A requestBudget bounds the bytes, as decoded, of the large requests that are decoded and not yet done with, and of the large replies that
 // are not sent yet, of all connections.
 type requestBudget struct {
 	limit int64
@@ -168,13 +176,19 @@ func (b *requestBudget) admit(m protobuf.Message, bytes int) (taken int64, ok bo
 	return int64(bytes), true
 }
 
-// settle leaves with a decoded message what it has taken; what has become small gives it back.
-func (b *requestBudget) settle(m protobuf.Message, taken int64) {
-	switch {
-	case taken == 0:
-	case protobuf.Size(m) <= smallRequestBytes:
-		b.release(taken)
-	default:
-		carry(m, takenField, taken)
+// settle takes for a message what it will have when it is decoded, in place of what it took as it came, unless it does not fit.
+func (b *requestBudget) settle(m protobuf.Message, taken int64, bytes int) (now int64, ok bool) {
+	size := int64(bytes)
+	if size <= smallRequestBytes {
+		size = 0
 	}
+	if more := size - taken; bytes > maxDecodedBytes || more > 0 && !b.take(more) {
+		b.release(taken)
+		protobuf.Reset(m)
+		carry(m, refusedField, int64(bytes))
+		return 0, false
+	} else if more < 0 {
+		b.release(-more)
+	}
+	return size, true
 }

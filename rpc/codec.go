@@ -47,9 +47,18 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	}
 	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buf.Free()
+	size := data.Len()
+	if size > tinyRequestBytes {
+		size = decodedSize(buf.ReadOnlyData(), m.ProtoReflect().Descriptor(), maxFaultDepth)
+	}
+	if taken, ok = c.budget.settle(m, taken, size); !ok {
+		return nil
+	}
 	err := protobuf.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(buf.ReadOnlyData(), m)
 	if err == nil {
-		c.budget.settle(m, taken)
+		if taken > 0 {
+			carry(m, takenField, taken)
+		}
 		return nil
 	}
 	c.budget.release(taken)
@@ -68,6 +77,9 @@ func decodeFault(v any) error {
 	number, value := carried(v)
 	switch number {
 	case refusedField:
+		if size, _ := protowire.ConsumeVarint(value); size > maxDecodedBytes {
+			return errTooMuch
+		}
 		return errOverBudget
 	case faultField:
 	default:
