@@ -3,6 +3,7 @@ package importer
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -39,14 +40,32 @@ func (claudeCode) claims(h head) claim {
 type claudeLine struct {
 	where         string
 	raw           json.RawMessage
-	fields        fields
 	uuid, parent  string
 	session, role string
+	message       string // its id
 	sidechain     bool
-	time          *timestamppb.Timestamp
-	message       fields
-	content       *blocks
+	// What follows is there while the line is open.
+	time    *timestamppb.Timestamp
+	fields  fields
+	body    fields
+	content *blocks
 }
+
+// open takes a line apart; close lets go of the parts, which are many times as large as the text.
+func (c *claudeLine) open() error {
+	f, err := parseFields(c.raw)
+	if err != nil {
+		return err
+	}
+	c.fields, c.time, c.body = f, f.time("timestamp"), f.object("message")
+	if c.body == nil {
+		return fmt.Errorf("message: %w", errNoObject)
+	}
+	c.content = readBlocks(c.body["content"], readAnthropicBlock)
+	return nil
+}
+
+func (c *claudeLine) close() { c.time, c.fields, c.body, c.content = nil, nil, nil, nil }
 
 // A claudeLog is a file that is being told.
 type claudeLog struct {
@@ -132,19 +151,20 @@ func (l *claudeLog) load(next func() (*item, error)) error {
 
 func (l *claudeLog) line(it *item, kind string) {
 	f := it.fields
-	line := &claudeLine{where: it.where, raw: it.raw, fields: f, role: kind, uuid: f.firstText("uuid"), parent: f.firstText("parentUuid"),
-		session: f.firstText("sessionId"), sidechain: string(f["isSidechain"]) == "true", time: f.time("timestamp"), message: f.object("message")}
-	if line.message == nil {
-		l.problem(it.where, "message: %v", errNoObject)
+	line := &claudeLine{where: it.where, raw: it.raw, role: kind, uuid: f.firstText("uuid"), parent: f.firstText("parentUuid"),
+		session: f.firstText("sessionId"), sidechain: string(f["isSidechain"]) == "true"}
+	if err := line.open(); err != nil {
+		l.problem(it.where, "%v", err)
 		return
 	}
+	defer line.close()
+	line.message = line.body.firstText("id")
 	digest := sum(it.raw)
 	if l.seen[digest] {
 		l.problem(it.where, "is there twice")
 		return
 	}
 	l.seen[digest] = true
-	line.content = readBlocks(line.message["content"], readAnthropicBlock)
 	for _, fault := range line.content.faults {
 		l.problem(it.where, "%s", fault)
 	}
@@ -163,13 +183,17 @@ func (l *claudeLog) line(it *item, kind string) {
 
 // answerKey is what the lines of one response have in common.
 func (c *claudeLine) answerKey() [2]string {
-	if id := c.message.firstText("id"); id != "" {
-		return [2]string{c.session, id}
+	if c.message != "" {
+		return [2]string{c.session, c.message}
 	}
 	return [2]string{c.session, c.where}
 }
 
 func (l *claudeLog) tell(line *claudeLine) {
+	if line.open() != nil {
+		return // reported when it was loaded
+	}
+	defer line.close()
 	s := l.session(line)
 	if line.role == "assistant" {
 		s.tellAnswer(l, line)
@@ -302,14 +326,18 @@ func (s *claudeSession) tellAnswer(l *claudeLog, line *claudeLine) {
 		before = s.lastOrOpening()
 	}
 	whole, key, custom := &blocks{}, []string{before.identity()}, []pair(nil)
+	end := line.body
 	for _, part := range lines {
+		if part != line && part.open() == nil {
+			end = part.body
+			defer part.close()
+		}
 		whole.add(part.content)
 		key = append(key, l.key(part))
 		custom = append(custom, l.summary(part)...)
 		s.prompts[part.uuid] = before
 	}
 	custom = append(custom, line.rest()...)
-	end := lines[len(lines)-1].message
 	spec := anthropicResponse(line.where, end, whole, responseSpec{time: line.time, custom: custom})
 	spec.key = key
 	r := s.response(before, spec)

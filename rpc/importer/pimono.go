@@ -34,8 +34,14 @@ type piLog struct {
 	prompts map[string]*promptRef
 }
 
+// A piLine is a line of a log, not taken apart.
+type piLine struct {
+	where, kind, callID string
+	raw                 json.RawMessage
+}
+
 func (piMono) read(it *item, out *scribe) error {
-	var lines []*item
+	var lines []piLine
 	for {
 		line, err := it.next()
 		if errors.Is(err, io.EOF) {
@@ -44,39 +50,57 @@ func (piMono) read(it *item, out *scribe) error {
 		if err != nil {
 			return err
 		}
-		lines = append(lines, line)
+		one := piLine{where: line.where, raw: line.raw, kind: line.fields.firstText("type")}
+		if m := line.fields.object("message"); m.firstText("role") == "toolResult" {
+			one.callID = m.firstText("toolCallId")
+		}
+		lines = append(lines, one)
 	}
 	for len(lines) > 0 {
-		end := slices.IndexFunc(lines[1:], func(it *item) bool { return it.fields.firstText("type") == "session" })
+		end := slices.IndexFunc(lines[1:], func(one piLine) bool { return one.kind == "session" })
 		if end < 0 {
 			end = len(lines) - 1
 		}
-		tellPi(out, lines[:end+1])
+		if err := tellPi(out, lines[:end+1]); err != nil {
+			return err
+		}
 		lines = lines[end+1:]
 	}
 	return nil
 }
 
 // tellPi tells a session, whose header is the first line.
-func tellPi(out *scribe, lines []*item) {
-	head := lines[0].fields
+func tellPi(out *scribe, lines []piLine) error {
+	var head fields
+	if lines[0].kind == "session" {
+		first, err := parseFields(lines[0].raw)
+		if err != nil {
+			return err
+		}
+		head = first
+	}
 	l := &piLog{results: make(map[string][]json.RawMessage), seen: make(map[string]int), prompts: make(map[string]*promptRef), provider: head.firstText("provider")}
 	l.session = out.session(sessionSpec{where: lines[0].where, id: out.fresh(head.firstText("id")), created: head.time("timestamp"), model: head.firstText("modelId"),
 		metadata: flatten(head.without("type", "timestamp"))})
-	for _, it := range lines {
-		if m := it.fields.object("message"); m.firstText("role") == "toolResult" {
-			l.results[m.firstText("toolCallId")] = append(l.results[m.firstText("toolCallId")], it.raw)
-		}
-	}
-	if head.firstText("type") == "session" {
+	if head != nil {
 		lines = lines[1:]
 	}
-	for _, it := range lines {
+	for _, line := range lines {
+		if line.callID != "" {
+			l.results[line.callID] = append(l.results[line.callID], line.raw)
+		}
+	}
+	for _, line := range lines {
+		it, err := newItem(line.raw, line.where, out.source)
+		if err != nil {
+			return err
+		}
 		l.line(it)
 	}
 	if len(l.changes) > 0 {
 		l.problem("", "a change of model or thinking level at the end of the session is left out: no message follows it")
 	}
+	return nil
 }
 
 func (l *piLog) line(it *item) {
