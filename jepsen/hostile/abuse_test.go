@@ -51,6 +51,7 @@ var abuses = []struct {
 	{"no frames", garbage(append([]byte(hostile.Preface), randomBytes(100_000)...))},
 	{"frames too long", garbage(append([]byte(hostile.Preface), 0xff, 0xff, 0xff, hostile.Settings, 0, 0, 0, 0, 0))},
 	{"requests that do not come in full", unfinished},
+	{"lists of nothing", emptyLists},
 	{"replies that nobody takes", untaken},
 	{"calls that ask nothing", asksNothing},
 }
@@ -319,14 +320,49 @@ func unfinished(t *testing.T, a *abuse) {
 	}
 	closed := 0
 	for _, p := range a.peers {
-		select {
-		case <-p.(*hostile.Peer).Gone():
+		if gone(p.(*hostile.Peer)) {
 			closed++
-		default:
 		}
 	}
 	if closed == 0 {
 		t.Error("the server keeps all of 300 MiB")
+	}
+}
+
+// emptyLists sends 4 MiB of nodes without anything, 40 times at once.
+func emptyLists(t *testing.T, a *abuse) {
+	most := hostile.Message(4<<20-2, bytes.Repeat([]byte{0x0a, 0}, 2<<20-1))
+	var wg sync.WaitGroup
+	for range 4 {
+		p := a.connect(t)
+		for i := range uint32(10) {
+			if p.Send(hostile.Headers, hostile.EndHeaders, 2*i+1, hostile.Call(graphgrpc.MemoryGraphService_BatchCreateNodes_FullMethodName)) != nil {
+				return
+			}
+		}
+		for i := range uint32(10) {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				if p.SendData(2*i+1, most) == nil {
+					_ = p.Send(hostile.Data, hostile.EndStream, 2*i+1, nil) // the server may have closed the connection
+				}
+			}()
+		}
+	}
+	wg.Wait()
+	for _, p := range a.peers {
+		p := p.(*hostile.Peer)
+		await(t, func() bool { return p.Ended() == 10 || gone(p) }, "all are answered")
+	}
+}
+
+func gone(p *hostile.Peer) bool {
+	select {
+	case <-p.Gone():
+		return true
+	default:
+		return false
 	}
 }
 
