@@ -82,6 +82,10 @@ func checkedRead(t *testing.T, s Source) []proto.Message {
 	ignore := func(string, string, ...any) {}
 	r := &reader{source: s, problem: ignore}
 	err := r.each(t.Context(), func(g Graph) error {
+		if len(g.Lines) > 0 {
+			all = append(all, checkVerbatim(t, g)...)
+			return nil
+		}
 		for _, n := range g.Shared {
 			seen[n.Id] = true
 			all = append(all, n)
@@ -111,6 +115,33 @@ func checkedRead(t *testing.T, s Source) []proto.Message {
 	})
 	if err != nil {
 		t.Logf("read: %v", err)
+	}
+	return all
+}
+
+// checkVerbatim asks the graph's own rules for what is to be written as it stands: order and ids are those of the file.
+func checkVerbatim(t *testing.T, g Graph) (all []proto.Message) {
+	t.Helper()
+	for _, n := range g.Nodes {
+		was := proto.CloneOf(n)
+		if err := graph.CheckImport("node", n); err != nil || !proto.Equal(was, n) {
+			t.Errorf("the graph refuses or changes %v: %v", was, err)
+		}
+		all = append(all, n)
+	}
+	for _, e := range g.Edges {
+		if err := graph.CheckImportEdge("edge", e); err != nil {
+			t.Errorf("the graph refuses %v: %v", e, err)
+		}
+		all = append(all, e)
+	}
+	if len(all) != len(g.Lines) {
+		t.Errorf("%d records of %d lines", len(all), len(g.Lines))
+	}
+	for _, m := range all {
+		if _, err := proto.Marshal(m); err != nil {
+			t.Error(err)
+		}
 	}
 	return all
 }
