@@ -179,6 +179,9 @@ func (i *inspection) all() (err error) {
 	rows, err := store.OpenReadOnly(i.folder.Store(), i.storeOptions())
 	if err != nil {
 		i.fault(store.FaultFile, "store file", i.folder.Store(), "%v", err)
+		if i.o.Replay {
+			i.report.Replay = ReplayBroken
+		}
 		return nil
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()

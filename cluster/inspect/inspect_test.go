@@ -265,8 +265,8 @@ func TestEveryDamageOfAFolderIsFound(t *testing.T) {
 		"log is gone":           {remove("raft", "log-1.db"), inspect.ReplayBroken, []string{"file: raft file: raft raft file: stat"}},
 		"vote is gone":          {remove("raft", "stable.db"), inspect.ReplayBroken, []string{"file: raft file: raft raft file: stat"}},
 		"a page of the log":     {flip(8, "raft", "log-1.db"), inspect.ReplayBroken, []string{"file: raft file: raft"}},
-		"the store has no name": {remove("store", "CURRENT"), inspect.ReplayNotAsked, []string{"file: store file: store"}},
-		"a file of the store":   {flip(40, "store", "CURRENT"), inspect.ReplayNotAsked, []string{"file: store file: store"}},
+		"the store has no name": {remove("store", "CURRENT"), inspect.ReplayBroken, []string{"file: store file: store"}},
+		"a file of the store":   {flip(40, "store", "CURRENT"), inspect.ReplayBroken, []string{"file: store file: store"}},
 
 		"an entry is another": {logs(func(l *raftlog.Logs, _ *raftlog.Stable) error {
 			return l.StoreLog(&raft.Log{Index: 4, Term: 2, Type: raft.LogCommand, Data: []byte("no entry")})
