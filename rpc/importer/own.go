@@ -53,11 +53,10 @@ type ownReader struct {
 	buffer []byte
 	number int // of the line
 
-	seen     jsonl.Trailer // counts what was read
-	trailer  *jsonl.Trailer
-	faults   int64 // lines that could not be read
-	batch    Graph
-	sessions int
+	seen    jsonl.Trailer // counts what was read
+	trailer *jsonl.Trailer
+	faults  int64 // lines that could not be read
+	batch   Graph
 }
 
 func (r *ownReader) problem(format string, args ...any) {
