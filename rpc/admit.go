@@ -22,13 +22,15 @@ type gate struct {
 	most     int64
 	patience time.Duration
 	budget   *requestBudget
-	// streaming are the full names of the calls that are not bounded in time.
+	// streaming tells of the calls that there are, by their full names, whether they are streams: those are not bounded in time.
 	streaming map[string]bool
 	open      atomic.Int64
+	// refused hears of each call that is, by its full name.
+	refused func(method string, refusal error)
 }
 
-func newGate(cfg Config, b *requestBudget) *gate {
-	return &gate{most: int64(cfg.MaxCalls), patience: cfg.RequestTimeout, budget: b, streaming: map[string]bool{}}
+func newGate(cfg Config, b *requestBudget, refused func(method string, refusal error)) *gate {
+	return &gate{most: int64(cfg.MaxCalls), patience: cfg.RequestTimeout, budget: b, streaming: map[string]bool{}, refused: refused}
 }
 
 type holdKey struct{}
@@ -47,9 +49,7 @@ func holdOf(ctx context.Context) *hold {
 func (g *gate) know(services map[string]grpc.ServiceInfo) {
 	for name, service := range services {
 		for _, m := range service.Methods {
-			if m.IsClientStream || m.IsServerStream {
-				g.streaming["/"+name+"/"+m.Name] = true
-			}
+			g.streaming["/"+name+"/"+m.Name] = m.IsClientStream || m.IsServerStream
 		}
 	}
 }
@@ -59,6 +59,9 @@ func (g *gate) admit(ctx context.Context, info *tap.Info) (context.Context, erro
 	if g.open.Add(1) > g.most {
 		g.open.Add(-1)
 		refusal, _ := asStatus(errTooManyCalls)
+		if _, known := g.streaming[info.FullMethodName]; known { // names that callers make up are no labels
+			g.refused(info.FullMethodName, refusal)
+		}
 		return nil, refusal
 	}
 	if g.streaming[info.FullMethodName] {

@@ -38,6 +38,9 @@ func TestCallsAreLimited(t *testing.T) {
 			t.Errorf("the refusal has details %s", details)
 		}
 	}
+	if got := r.metric("memory_graph_grpc_requests_total", "method", "ListSessions", "status", "ResourceExhausted"); got != 5 {
+		t.Errorf("%v refusals are counted", got)
+	}
 	cancel()
 	r.await(func() bool { return r.server.gate.open.Load() == 1 })
 	s := r.session()
@@ -75,7 +78,7 @@ func TestCallsThatAskNothingEnd(t *testing.T) {
 
 // TestUnaryCallsAreBoundedInTime, also those whose callers are more patient than anybody.
 func TestUnaryCallsAreBoundedInTime(t *testing.T) {
-	g := newGate(DefaultConfig(), &requestBudget{})
+	g := newGate(DefaultConfig(), &requestBudget{}, nil)
 	g.know(map[string]grpc.ServiceInfo{"s": {Methods: []grpc.MethodInfo{{Name: "Stream", IsServerStream: true}, {Name: "Unary"}}}})
 	for _, c := range []struct {
 		method       string
@@ -107,7 +110,7 @@ func TestUnaryCallsAreBoundedInTime(t *testing.T) {
 // TestRepliesUnderWayAreBounded: a large reply counts until its call has ended, that of a change on the account of its request.
 func TestRepliesUnderWayAreBounded(t *testing.T) {
 	b := &requestBudget{limit: 5 * growth}
-	g := newGate(DefaultConfig(), b)
+	g := newGate(DefaultConfig(), b, nil)
 	page := &pb.Node{Id: strings.Repeat("x", 2*growth-100)}
 	admit := func() (context.Context, context.CancelFunc) {
 		ctx, cancel := context.WithCancel(t.Context())

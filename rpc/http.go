@@ -41,7 +41,7 @@ func (s *Server) MetricsServer() *http.Server {
 
 // ServeMetrics answers on lis until the given server is shut down; then it returns nil.
 func ServeMetrics(server *http.Server, lis net.Listener) error {
-	if err := server.Serve(newLimitListener(lis, maxHTTPConnections, 0, func(int) {})); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(newLimitListener(lis, maxHTTPConnections, 0, func(int) {}, nil)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

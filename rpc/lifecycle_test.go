@@ -250,7 +250,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := 0
-	lis := newLimitListener(inner, 1, 0, func(delta int) { open += delta })
+	lis := newLimitListener(inner, 1, 0, func(delta int) { open += delta }, nil)
 	dial := func() net.Conn {
 		c, err := net.Dial("tcp", inner.Addr().String())
 		if err != nil {
@@ -302,8 +302,8 @@ func TestOneAddressHasItsShare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var open atomic.Int32
-	lis := newLimitListener(inner, 10, 2, func(delta int) { open.Add(int32(delta)) })
+	var open, refused atomic.Int32
+	lis := newLimitListener(inner, 10, 2, func(delta int) { open.Add(int32(delta)) }, func() { refused.Add(1) })
 	accepted := make(chan net.Conn, 10)
 	go func() {
 		for c, err := lis.Accept(); err == nil; c, err = lis.Accept() {
@@ -331,8 +331,8 @@ func TestOneAddressHasItsShare(t *testing.T) {
 	if c, more := <-accepted; more {
 		t.Errorf("%v was let in, too", c.RemoteAddr())
 	}
-	if got := open.Load(); got != 1 {
-		t.Errorf("%d connections are counted open, want 1", got)
+	if open.Load() != 1 || refused.Load() != 1 {
+		t.Errorf("%d connections are counted open and %d refused, want 1 of each", open.Load(), refused.Load())
 	}
 }
 

@@ -15,15 +15,16 @@ type limitListener struct {
 	mu    sync.Mutex
 	// open are the connections by address, when they have a share.
 	open map[string]int
-	// count hears how many more, or less, are open.
-	count func(delta int)
-	once  sync.Once
-	done  chan struct{}
+	// count hears how many more, or less, are open; refused hears of each that was over the share of its address.
+	count   func(delta int)
+	refused func()
+	once    sync.Once
+	done    chan struct{}
 }
 
-func newLimitListener(l net.Listener, most, share int, count func(delta int)) *limitListener {
+func newLimitListener(l net.Listener, most, share int, count func(delta int), refused func()) *limitListener {
 	return &limitListener{
-		Listener: l, slots: make(chan struct{}, most), share: share, open: map[string]int{}, count: count, done: make(chan struct{}),
+		Listener: l, slots: make(chan struct{}, most), share: share, open: map[string]int{}, count: count, refused: refused, done: make(chan struct{}),
 	}
 }
 
@@ -37,6 +38,7 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		if l.enter(c) {
 			return c, nil
 		}
+		l.refused()
 		_ = c.Close() // nobody has said anything on it yet
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,12 +73,13 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: log, machine: machine, logger: cfg.Logger, started: time.Now()}
 	s.budget = &requestBudget{limit: cfg.RequestBudget}
-	s.gate = newGate(cfg, s.budget)
+	s.gate = newGate(cfg, s.budget, s.turnedAway)
 	if s.logger == nil {
 		s.logger = hclog.NewNullLogger()
 	}
 	s.metrics = telemetry.New(telemetry.Options{Methods: methods(), Counts: s.counts, Cache: s.cache, Disk: cfg.Disk})
 	s.partials = newPartials(cfg.PartialBudget, func(peer net.Addr, bytes int64) {
+		s.metrics.Closed(telemetry.PartialRequests)
 		s.logger.Warn("closed a connection: requests that do not come in full take all the memory that there is for them", "peer", peer, "bytes", bytes)
 	})
 	s.stop, s.halt = context.WithCancel(context.Background())
@@ -130,7 +132,7 @@ func (s *Server) Metrics() *telemetry.Metrics { return s.metrics }
 
 // Serve answers calls that arrive at lis, which it closes, until Shutdown or Close. Then it returns nil.
 func (s *Server) Serve(lis net.Listener) error {
-	err := s.grpc.Serve(watchedListener{newLimitListener(lis, s.cfg.MaxConnections, s.cfg.MaxPerAddress, s.metrics.Connections), s.partials})
+	err := s.grpc.Serve(watchedListener{newLimitListener(lis, s.cfg.MaxConnections, s.cfg.MaxPerAddress, s.metrics.Connections, func() { s.metrics.Closed(telemetry.AddressShare) }), s.partials})
 	if errors.Is(err, grpc.ErrServerStopped) {
 		return nil
 	}
@@ -164,6 +166,12 @@ func (s *Server) Close() error {
 	s.grpc.Stop()
 	s.streams.Wait()
 	return nil
+}
+
+// turnedAway counts a call that was not let in.
+func (s *Server) turnedAway(method string, refusal error) {
+	c := &call{method: method[strings.LastIndexByte(method, '/')+1:]}
+	s.finished(method, c, refusal, time.Now())
 }
 
 // serving is nil when this node serves its role, else it says why not.

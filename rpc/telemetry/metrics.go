@@ -47,7 +47,7 @@ type Metrics struct {
 	nodesCreated, edgesCreated, prompts, responses, tools prometheus.Counter
 	handoffs, instantiations, queries, errors             prometheus.Counter
 	requests                                              *prometheus.CounterVec
-	streamed                                              *prometheus.CounterVec
+	streamed, closed                                      *prometheus.CounterVec
 	activeStreams, activeConnections, buffered            prometheus.Gauge
 	writeLatency, readLatency, queryDuration              prometheus.Histogram
 	toolDuration, batchSize                               prometheus.Histogram
@@ -129,7 +129,13 @@ func (m *Metrics) makeCalls() {
 		Namespace: namespace, Name: "grpc_request_duration_seconds", Buckets: callBuckets(),
 		Help: "How long calls took, streams until their end.",
 	}, []string{"method"})
-	m.registry.MustRegister(m.requests, m.streamed, m.requestDuration)
+	m.closed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "grpc_connections_closed_total", Help: "Connections that this node closed because a bound was reached.",
+	}, []string{"reason"})
+	m.registry.MustRegister(m.requests, m.streamed, m.closed, m.requestDuration)
+	for _, reason := range []string{AddressShare, PartialRequests} {
+		m.closed.WithLabelValues(reason)
+	}
 	for _, method := range []string{"StreamQuery", "Export"} {
 		m.streamed.WithLabelValues(method)
 	}
@@ -224,6 +230,15 @@ func (m *Metrics) Streams(delta int) { m.activeStreams.Add(float64(delta)) }
 
 // Connections keeps count of connections that are open.
 func (m *Metrics) Connections(delta int) { m.activeConnections.Add(float64(delta)) }
+
+// Why connections are closed.
+const (
+	AddressShare    = "address_share"
+	PartialRequests = "partial_requests"
+)
+
+// Closed counts a connection that was closed because a bound was reached.
+func (m *Metrics) Closed(reason string) { m.closed.WithLabelValues(reason).Inc() }
 
 // Buffered keeps count of changes that wait for their result.
 func (m *Metrics) Buffered(delta int) { m.buffered.Add(float64(delta)) }

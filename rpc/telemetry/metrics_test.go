@@ -58,7 +58,7 @@ func TestNamesAndBuckets(t *testing.T) {
 	for kind, names := range map[string]string{
 		"COUNTER": "nodes_created_total edges_created_total prompts_submitted_total responses_generated_total tools_invoked_total " +
 			"agent_handoffs_total template_instantiations_total queries_executed_total grpc_requests_total errors_total " +
-			"cache_hits_total cache_requests_total stream_nodes_total",
+			"cache_hits_total cache_requests_total stream_nodes_total grpc_connections_closed_total",
 		"GAUGE": "active_sessions total_nodes total_edges cache_size_bytes buffer_size grpc_active_streams grpc_active_connections",
 		"HISTOGRAM": "write_latency_seconds read_latency_seconds query_duration_seconds tool_duration_seconds batch_size " +
 			"grpc_request_duration_seconds",
@@ -76,7 +76,7 @@ func TestNamesAndBuckets(t *testing.T) {
 		"memory_graph_cache_hits_total 5", "memory_graph_cache_requests_total 7", "memory_graph_cache_size_bytes 11",
 		`memory_graph_grpc_requests_total{method="CreateSession",status="OK"} 0`,
 		`memory_graph_grpc_request_duration_seconds_count{method="CreateSession"} 0`,
-		`memory_graph_stream_nodes_total{method="StreamQuery"} 0`, "go_goroutines ",
+		`memory_graph_grpc_connections_closed_total{reason="address_share"} 0`, `memory_graph_stream_nodes_total{method="StreamQuery"} 0`, "go_goroutines ",
 	} {
 		if !strings.Contains(text, "\n"+line) {
 			t.Errorf("no line %s", line)
