@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -108,6 +109,28 @@ func TestClientsThatPingTooOftenAreToldToGo(t *testing.T) {
 	await(t, func() bool { return gone(p) }, "it is gone")
 	if p.Frames(hostile.GoAway) == 0 {
 		t.Error("it was not told why")
+	}
+}
+
+// TestDeadPeersAreFound: who answers no ping is closed, in a minute and a half. Only where MEMORY_GRAPH_HOSTILE_MESSAGES asks for the
+// long form.
+func TestDeadPeersAreFound(t *testing.T) {
+	if os.Getenv(messagesVariable) == "" {
+		t.Skip("takes 80 seconds: set " + messagesVariable)
+	}
+	node := start(t)
+	p, err := hostile.Connect(t.Context(), node.Address(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	select {
+	case <-p.Gone():
+	case <-time.After(2 * time.Minute):
+		t.Fatal("a peer that answers no ping keeps its connection")
+	}
+	if p.Frames(hostile.Ping) == 0 {
+		t.Error("it was not asked")
 	}
 }
 
