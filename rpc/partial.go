@@ -28,7 +28,7 @@ func newPartials(limit int64, closed func(net.Addr, int64)) *partials {
 
 // wrap watches a connection that speaks HTTP/2 in the clear.
 func (p *partials) wrap(c net.Conn) net.Conn {
-	w := &partialConn{Conn: c, all: p, streams: map[uint32]*partial{}}
+	w := &partialConn{Conn: c, all: p, open: map[uint32]struct{}{}, streams: map[uint32]*partial{}}
 	w.in.skip = len(http2Preface)
 	p.mu.Lock()
 	p.conns[w] = struct{}{}
@@ -91,11 +91,13 @@ type partialConn struct {
 	in, out frames
 
 	mu sync.Mutex
+	// open are the streams that have begun and that neither side has ended: what comes for others is thrown away by gRPC.
+	open map[uint32]struct{}
 	// streams are those of which a message has begun to come; held is what of it has.
 	streams map[uint32]*partial
 	held    int64
 	over    bool
-	// some is the length of streams, to be read without the lock.
+	// some is the length of open, to be read without the lock.
 	some atomic.Int32
 }
 
@@ -147,7 +149,7 @@ func (c *partialConn) letGo() (held int64) {
 	defer c.mu.Unlock()
 	held = c.held
 	c.holdLocked(-held)
-	c.streams, c.over = map[uint32]*partial{}, true
+	c.open, c.streams, c.over = map[uint32]struct{}{}, map[uint32]*partial{}, true
 	c.some.Store(0)
 	return held
 }
@@ -176,26 +178,38 @@ func (c *partialConn) holdLocked(bytes int64) {
 const partialCost = 256
 
 func (c *partialConn) endLocked(stream uint32) {
+	c.completeLocked(stream)
+	delete(c.open, stream)
+	c.some.Store(int32(len(c.open)))
+}
+
+// completeLocked says that no message of a stream is begun any more.
+func (c *partialConn) completeLocked(stream uint32) {
 	if p := c.streams[stream]; p != nil {
 		c.holdLocked(-p.held)
 		delete(c.streams, stream)
-		c.some.Store(int32(len(c.streams)))
 	}
 }
 
 // came follows the messages of a stream.
 func (c *partialConn) came(f *frame, data []byte, last bool) {
-	if len(data) == 0 && !f.ends(last) {
+	if len(data) == 0 && !last {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if f.kind == frameHeaders && last && !c.over {
+		c.open[f.stream] = struct{}{}
+		c.some.Store(int32(len(c.open)))
+	}
+	if _, open := c.open[f.stream]; !open {
+		data = nil
+	}
 	for len(data) > 0 && !c.over {
 		p := c.streams[f.stream]
 		if p == nil {
 			p = &partial{since: time.Now(), held: partialCost}
 			c.streams[f.stream] = p
-			c.some.Store(int32(len(c.streams)))
 			c.holdLocked(partialCost)
 		}
 		took, complete := p.take(data)
@@ -203,7 +217,7 @@ func (c *partialConn) came(f *frame, data []byte, last bool) {
 		p.held += int64(took)
 		c.holdLocked(int64(took))
 		if complete {
-			c.endLocked(f.stream)
+			c.completeLocked(f.stream)
 		}
 	}
 	if f.ends(last) {

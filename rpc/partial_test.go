@@ -24,6 +24,36 @@ func message(n int) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(n)), make([]byte, n)...)
 }
 
+// begun is how a connection with two streams begins.
+func begun() []byte {
+	return slices.Concat([]byte(http2Preface), http2Frame(frameHeaders, 0, 1, nil), http2Frame(frameHeaders, 0, 3, nil))
+}
+
+// TestWhatComesForAnEndedStreamIsNotCounted: it was under way when the server ended the stream, and nobody keeps it.
+func TestWhatComesForAnEndedStreamIsNotCounted(t *testing.T) {
+	for name, end := range map[string][]byte{
+		"trailers": http2Frame(frameHeaders, flagEndStream, 1, []byte("x")), "reset": http2Frame(frameReset, 0, 1, make([]byte, 4)),
+	} {
+		all := newPartials(1<<40, nil)
+		late := slices.Concat(http2Frame(frameData, 0, 1, message(9)[:6]), http2Frame(frameData, 0, 3, message(9)[:7]))
+		in := bytes.NewReader(append(begun(), late...))
+		conn := all.wrap(pieces{in, nil})
+		read := func(n int) {
+			if _, err := conn.Read(make([]byte, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read(len(begun()))
+		if _, err := conn.Write(end); err != nil {
+			t.Fatal(err)
+		}
+		read(len(late))
+		if got := all.bytes.Load(); got != partialCost+7 {
+			t.Errorf("%s: %d bytes are counted, want those of the other stream", name, got)
+		}
+	}
+}
+
 func padded(data []byte, padding int) []byte {
 	return slices.Concat([]byte{byte(padding)}, data, make([]byte, padding))
 }
@@ -58,7 +88,7 @@ func TestPartialMessagesAreCounted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := newPartials(1<<40, nil)
-			in, out := append([]byte(http2Preface), c.in...), c.out
+			in, out := append(begun(), c.in...), c.out
 			for seed := range uint64(20) {
 				random := rand.New(rand.NewPCG(seed, 1))
 				conn := all.wrap(pieces{bytes.NewReader(in), random})
@@ -116,14 +146,14 @@ func FuzzFrames(f *testing.F) {
 	f.Add(http2Frame(frameData, 0, 1, append(message(10), message(20)[:7]...)), []byte{})
 	f.Fuzz(func(t *testing.T, in, out []byte) {
 		all := newPartials(1<<40, nil)
-		conn := all.wrap(pieces{bytes.NewReader(append([]byte(http2Preface), in...)), rand.New(rand.NewPCG(1, 1))}).(*partialConn)
+		conn := all.wrap(pieces{bytes.NewReader(append(begun(), in...)), rand.New(rand.NewPCG(1, 1))}).(*partialConn)
 		for {
 			n, err := conn.Read(make([]byte, 7))
 			if err != nil {
 				break
 			}
 			held := all.bytes.Load()
-			if held < 0 || held > int64(len(in))*(partialCost+1) || held != conn.held || int(conn.some.Load()) != len(conn.streams) {
+			if held < 0 || held > int64(len(in)+len(begun()))*(partialCost+1) || held != conn.held || int(conn.some.Load()) != len(conn.open) {
 				t.Fatalf("%d bytes are counted of %d, after %d", held, len(in), n)
 			}
 		}
@@ -141,9 +171,9 @@ func TestWhoHoldsMostForLongestIsClosed(t *testing.T) {
 	var closed []int64
 	all := newPartials(10_000, func(_ net.Addr, bytes int64) { closed = append(closed, bytes) })
 	for _, held := range []int{3000, 100, 0, 4000, 2000} {
-		begun := append([]byte(http2Preface), http2Frame(frameData, 0, 1, message(held)[:max(held, 5)])...)
-		conn := all.wrap(pieces{bytes.NewReader(begun), nil})
-		if _, err := conn.Read(make([]byte, len(begun))); err != nil {
+		sent := append(begun(), http2Frame(frameData, 0, 1, message(held)[:max(held, 5)])...)
+		conn := all.wrap(pieces{bytes.NewReader(sent), nil})
+		if _, err := conn.Read(make([]byte, len(sent))); err != nil {
 			t.Fatal(err)
 		}
 	}
