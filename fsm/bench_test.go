@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
@@ -21,6 +22,8 @@ type load struct {
 	// nodes is how many nodes one command has.
 	nodes int
 	build func(nodes []*pb.Node) *logpb.Command
+	// pace is how far stamps are apart, 50 µs if 0. Request ids are remembered for 15 minutes.
+	pace time.Duration
 }
 
 // BenchmarkApply applies prompts of 256 bytes as a server under load gets them: stamps microseconds apart, ids UUIDv7, one
@@ -37,12 +40,14 @@ func BenchmarkApply(b *testing.B) {
 		name, engine string
 		load
 	}{
-		{"memory/one session", "memory", load{256, 1, 1, many}},
-		{"pebble/one session", "pebble", load{256, 1, 1, many}},
-		{"pebble/256 sessions", "pebble", load{256, 256, 1, many}},
-		{"pebble/10000 sessions", "pebble", load{256, 10_000, 1, many}},
-		{"pebble/batches of 100", "pebble", load{8, 64, 100, many}},
-		{"pebble/import of 500", "pebble", load{1, 64, 500, verbatim}},
+		{"memory/one session", "memory", load{256, 1, 1, many, 0}},
+		{"pebble/one session", "pebble", load{256, 1, 1, many, 0}},
+		{"pebble/256 sessions", "pebble", load{256, 256, 1, many, 0}},
+		{"pebble/10000 sessions", "pebble", load{256, 10_000, 1, many, 0}},
+		{"pebble/request ids expire", "pebble", load{256, 256, 1, many, 200 * time.Millisecond}},
+		{"pebble/one at a time", "pebble", load{1, 1, 1, many, 0}},
+		{"pebble/batches of 100", "pebble", load{8, 64, 100, many, 0}},
+		{"pebble/import of 500", "pebble", load{1, 64, 500, verbatim, 0}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			w := newWorld(b)
@@ -71,21 +76,25 @@ func BenchmarkApply(b *testing.B) {
 
 // entries are the log of b.N nodes.
 func (l load) entries(b *testing.B, w *world) []fsm.LogEntry {
+	if l.pace == 0 {
+		l.pace = 50 * time.Microsecond
+	}
+	stamp := func(made int) int64 { return w.stamp + int64(made)*int64(l.pace) }
 	content := strings.Repeat("What did the agent see? ", 11)[:256]
 	var entries []fsm.LogEntry
 	var stamped []*logpb.Stamped
 	for made := 0; made < b.N; {
 		var nodes []*pb.Node
 		for range min(l.nodes, b.N-made) {
-			n := aPrompt(uuidv7(w.stamp+int64(made)*50_000), fmt.Sprint("s", made/l.nodes%l.sessions+1))
+			n := aPrompt(uuidv7(stamp(made)), fmt.Sprint("s", made/l.nodes%l.sessions+1))
 			n.GetPrompt().Content = content
 			nodes = append(nodes, n)
 			made++
 		}
 		c := l.build(nodes)
-		c.RequestId = append(binary.BigEndian.AppendUint64(nil, uint64(w.stamp/1e6)<<8+uint64(made)/20<<8), random(8)...)
+		c.RequestId = append(binary.BigEndian.AppendUint64(nil, uint64(stamp(made)/1e6)<<8), random(8)...)
 		c.Fingerprint = random(16)
-		stamped = append(stamped, &logpb.Stamped{Stamp: w.stamp + int64(made)*50_000, Command: encode(b, c)})
+		stamped = append(stamped, &logpb.Stamped{Stamp: stamp(made), Command: encode(b, c)})
 		if len(stamped) == l.perEntry || made == b.N {
 			w.index++
 			entries = append(entries, fsm.LogEntry{Index: w.index, Term: 1, Data: entryOf(b, stamped...)})

@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/google/uuid"
-
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm/store"
 	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
 )
@@ -28,7 +26,7 @@ func TestTheGraphTakesLittleRoom(t *testing.T) {
 	for range prompts / perEntry {
 		var commands []*logpb.Command
 		for i := range perEntry {
-			p := aPrompt(uuid.Must(uuid.NewV7()).String(), fmt.Sprint("s", i%16+1))
+			p := aPrompt(fmt.Sprintf("%08x-%04x-7%03x-8%03x-%012x", chance.Uint32(), chance.Uint32()>>16, chance.Uint32()>>20, chance.Uint32()>>20, chance.Uint64()>>16), fmt.Sprint("s", i%16+1))
 			p.GetPrompt().Content = babble(chance, contentBytes)
 			commands = append(commands, createNodes(p))
 		}

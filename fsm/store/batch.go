@@ -316,8 +316,17 @@ func (b *Batch) ExpireOutcomes(now int64, limit int) (removed int, err error) {
 		return 0, fmt.Errorf("expiry of outcomes: %w", err)
 	}
 	defer c.close()
-	for ok := c.first(); ok; ok = c.next() {
-		key := append([]byte(nil), c.key()...)
+	due := make([][]byte, 0, limit+1)
+	for ok := c.first(); ok && len(due) <= limit; ok = c.next() {
+		due = append(due, append([]byte(nil), c.key()...))
+		if string(c.key()) >= string(live) {
+			break
+		}
+	}
+	if err := c.err(); err != nil {
+		return 0, fmt.Errorf("expiry of outcomes: %w", err)
+	}
+	for _, key := range due {
 		b.expiry = key
 		if removed == limit || string(key) >= string(live) {
 			return removed, nil
@@ -328,9 +337,6 @@ func (b *Batch) ExpireOutcomes(now int64, limit int) (removed int, err error) {
 		b.take(outcomeKey(t, id))
 		b.change(counterKey(t, countOutcomes, 0), -1)
 		removed++
-	}
-	if err := c.err(); err != nil {
-		return removed, err
 	}
 	b.expiry = all.upper
 	return removed, nil
