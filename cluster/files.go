@@ -112,12 +112,24 @@ func (n *Node) checkEnds(f files, applied, durable uint64) error {
 	if err != nil {
 		return err
 	}
+	if err := reaches(f, last, durable, installed); err != nil {
+		return err
+	}
 	if applied > last && installed <= last {
 		return fmt.Errorf("%s ends at entry %d, but the store has entry %d, which was in it before: restore a backup: %w", f.logs.File(), last, applied, raftlog.ErrDamaged)
 	}
 	if applied < durable {
 		n.logger.Error("store has lost rows that were durable: its MANIFEST is damaged; they are made again from the log", "folder", n.config.Folder, "ends_at", applied, "was_durable_to", durable)
 		n.config.Events.rebuilt("", fmt.Errorf("store ends at entry %d, it was durable up to entry %d: %w", applied, durable, store.ErrDamaged))
+	}
+	return nil
+}
+
+// reaches sees that the log goes as far as rows were durable, which were made of it: what is gone of it was synced. A snapshot
+// that came in leaves no entries up to its end.
+func reaches(f files, last, durable, installed uint64) error {
+	if last < durable && installed <= last {
+		return fmt.Errorf("%s ends at entry %d, but the store was durable up to entry %d, which was in it before: restore a backup: %w", f.logs.File(), last, durable, raftlog.ErrDamaged)
 	}
 	return nil
 }

@@ -50,6 +50,8 @@ type Node struct {
 	die  context.CancelFunc
 	// running: Open has done its checks, so that what fails is no longer returned by it.
 	running atomic.Bool
+	// started is closed when raft is there.
+	started chan struct{}
 	// hasLed: this node has led, and applied what was committed before.
 	hasLed atomic.Bool
 	// failure is why this node cannot go on; hasFailed is closed with it.
@@ -85,7 +87,7 @@ func Open(config Config) (*Node, error) {
 	n := &Node{
 		config: config, logger: config.Logger.Named("cluster"),
 		queue: newQueue(), gate: newGate(), notify: make(chan bool, notifyBuffer),
-		hasFailed: make(chan struct{}), patience: failedCloseTimeout,
+		started: make(chan struct{}), hasFailed: make(chan struct{}), patience: failedCloseTimeout,
 	}
 	n.life, n.die = context.WithCancel(context.Background())
 	n.dead = n.life.Done()
@@ -139,7 +141,7 @@ func (n *Node) startRaft(ctx context.Context, f files) error {
 	if n.config.underLogs != nil {
 		log = n.config.underLogs(log)
 	}
-	watched := &roomyLogs{LogStore: raftlog.NewWatchLogs(log, dog), room: n.room, alone: n.alone, stop: ctx.Done()}
+	watched := &roomyLogs{LogStore: raftlog.NewWatchLogs(log, dog), room: n.room, insists: n.takesOverAlone, stop: ctx.Done()}
 	logs := raftlog.NewCache(watched, raftlog.DefaultCacheBytes)
 	var vote raft.StableStore = f.stable
 	if n.config.underStable != nil {
@@ -156,6 +158,7 @@ func (n *Node) startRaft(ctx context.Context, f files) error {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.raft = r
+	close(n.started)
 	trail := func() error { return n.adaptTrailing(r) }
 	n.replica.trail.Store(&trail)
 	n.parts.add(func() error { return r.Shutdown().Error() })

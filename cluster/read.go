@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -98,7 +97,7 @@ func (n *Node) waitGate(ctx context.Context) error {
 	dead, cancel := n.untilDead(ctx)
 	defer cancel()
 	if _, err := n.gate.wait(dead); err != nil && ctx.Err() != nil {
-		return &Error{Kind: Interrupted, NotProposed: true, Err: fmt.Errorf("nobody leads: %w", ctx.Err())}
+		return &Error{Kind: Interrupted, NotProposed: true, Err: n.waitedInVain(ctx.Err())}
 	}
 	return nil
 }
@@ -124,16 +123,16 @@ func (n *Node) gone() error {
 	return nil
 }
 
-// WaitReady waits until this node serves reads and writes.
+// WaitReady waits until Ready is nil.
 func (n *Node) WaitReady(ctx context.Context) error { return n.Barrier(ctx, 0) }
 
-// Ready is nil when this node serves reads and writes, else an [*Error] that says why not.
+// Ready is nil when this node serves reads, and writes unless Limit says otherwise, else an [*Error] that says why not.
 func (n *Node) Ready() error {
 	if err := n.gone(); err != nil {
 		return err
 	}
 	if _, ok := n.readIndex(); !ok {
-		return surely(NoLeader, nil)
+		return n.leaderless()
 	}
 	return nil
 }

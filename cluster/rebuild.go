@@ -73,16 +73,41 @@ func (n *Node) rebuild(folder identity.Folder, f files, damage error) (*store.St
 	if _, err := f.logs.Verify(0); err != nil {
 		return nil, fmt.Errorf("store is damaged, and so is the log: restore a backup: %w", errors.Join(damage, err))
 	}
-	if err := f.stable.SetUint64([]byte(raftlog.KeyDurable), 0); err != nil {
-		return nil, errors.Join(damage, err)
+	if err := hasAll(f); err != nil {
+		return nil, fmt.Errorf("store is damaged, and cannot be made again from the log: %w", errors.Join(err, damage))
 	}
 	aside, err := folder.MoveStoreAside(n.config.Clock())
 	if err != nil {
 		return nil, errors.Join(damage, err)
 	}
+	// Only now: a start that was cut short before has still to find that the log reaches so far.
+	if err := f.stable.SetUint64([]byte(raftlog.KeyDurable), 0); err != nil {
+		return nil, errors.Join(damage, err)
+	}
 	n.logger.Error("store is damaged: it is moved aside and made again from the log", "error", damage, "moved_to", aside)
 	n.config.Events.rebuilt(aside, damage)
 	return n.openStore(folder)
+}
+
+// hasAll sees that the log reaches to all that the store is known to have had: nothing else would notice that its end is
+// gone.
+func hasAll(f files) error {
+	last, err := f.logs.LastIndex()
+	if err != nil {
+		return err
+	}
+	durable, err := remembered(f.stable, raftlog.KeyDurable)
+	if err != nil {
+		return err
+	}
+	installed, err := remembered(f.stable, raftlog.KeyInstalled)
+	if err != nil {
+		return err
+	}
+	if installed > last {
+		return fmt.Errorf("%s ends at entry %d, a snapshot that came in ended at entry %d: restore a backup", f.logs.File(), last, installed)
+	}
+	return reaches(f, last, durable, installed)
 }
 
 // noteDamage writes down that the store was found damaged while the node ran, for the next start: the damage may lie where

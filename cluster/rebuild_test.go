@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -248,6 +249,55 @@ func TestLogThatLostItsEndIsRefused(t *testing.T) {
 	_, err = Open(c)
 	if !errors.Is(err, raftlog.ErrDamaged) || !strings.Contains(err.Error(), raftlog.FirstLog) {
 		t.Errorf("got %v, want that the log is damaged", err)
+	}
+}
+
+// TestLogThatLostItsEndMakesNoStore: an old copy of the log has no end that could be missed, but the store was durable past
+// it. What was acknowledged is not taken back, with a store that is damaged nor with one that is gone, and nothing is changed
+// that shows it: every start refuses.
+func TestLogThatLostItsEndMakesNoStore(t *testing.T) {
+	c := diskConfig(t)
+	n := start(t, c)
+	fill(t, n, 0, 1)
+	log := filepath.Join(identity.Folder(c.Folder).Raft(), raftlog.FirstLog)
+	ends := fmt.Sprintf("ends at entry %d,", status(t, n).LastLog)
+	stop(t, n)
+	old, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, c)
+	fill(t, n, 1, 10)
+	if err := n.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	durable := fmt.Sprintf("durable up to entry %d,", status(t, n).Durable)
+	stop(t, n)
+	if err := os.WriteFile(log, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, harm := range map[string]func(string) error{
+		"damaged store": func(store string) error { return os.WriteFile(filepath.Join(store, "CURRENT"), []byte("x"), 0o600) },
+		"empty store":   os.RemoveAll,
+	} {
+		t.Run(name, func(t *testing.T) {
+			copied := crashed(t, c)
+			if err := harm(identity.Folder(copied.Folder).Store()); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				n, err := Open(copied)
+				if err == nil {
+					stop(t, n)
+				}
+				if !errors.Is(err, raftlog.ErrDamaged) || !strings.Contains(err.Error(), ends) || !strings.Contains(err.Error(), durable) {
+					t.Errorf("got %v, want that the log is damaged, and both indexes", err)
+				}
+			}
+			if aside := asideOf(t, copied); len(aside) != 0 {
+				t.Errorf("moved aside: %v", aside)
+			}
+		})
 	}
 }
 

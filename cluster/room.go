@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -11,8 +12,8 @@ import (
 )
 
 // What a node does without room on its disk (DECISIONS.md D11): it refuses commands before the log, and goes on reading. An
-// entry that the log has no room for fails whole; Raft gives up its leadership then, and the only voter of a cluster waits
-// with the first entry of its next term until there is room again.
+// entry that the log has no room for fails whole, and Raft gives up its leadership then. The only voter of a cluster tries
+// the first entries of a term until they are in the log: they are small, so that a node on a full disk leads nearly always.
 
 // openRoom begins to watch the disk of the data folder.
 func (n *Node) openRoom() error {
@@ -60,14 +61,41 @@ func (n *Node) Limit() error {
 	return nil
 }
 
-// alone reports that this node is the only voter: nobody else can have committed anything.
+// leaderless says that nobody leads, and that a full disk is why when it may be.
+func (n *Node) leaderless() error { return surely(NoLeader, n.room.Refusal()) }
+
+// waitedInVain says the same of a caller that has waited for a leader.
+func (n *Node) waitedInVain(ended error) error {
+	if full := n.room.Refusal(); full != nil {
+		return fmt.Errorf("nobody leads: %w: %w", full, ended)
+	}
+	return fmt.Errorf("nobody leads: %w", ended)
+}
+
+// alone reports that this node is the only voter: nobody else can have committed anything. It asks Raft: rows that were not
+// durable before a crash, members among them, come only after the first entry of a term.
 func (n *Node) alone() bool {
-	members := n.machine.Store().System().Config
-	if len(members) == 0 {
+	members := n.raft.GetConfiguration()
+	if members.Error() != nil {
 		return false
 	}
-	servers := raft.DecodeConfiguration(members).Servers
+	servers := members.Configuration().Servers
 	return len(servers) == 1 && servers[0].ID == raft.ServerID(n.identity.NodeID)
+}
+
+// takesOverAlone reports that the only voter has not done the first entries of its term yet. It is asked by Raft's main
+// goroutine, which may be there before NewRaft has returned.
+func (n *Node) takesOverAlone(log *raft.Log) bool {
+	term, _ := n.gate.state()
+	if log.Type != raft.LogNoop && (log.Type != raft.LogCommand || term != 0) {
+		return false
+	}
+	select {
+	case <-n.started:
+		return n.alone()
+	case <-n.dead:
+		return false
+	}
 }
 
 // readsAlone: a node that gave up its leadership because its log has no room may read without it, when it is the only voter
@@ -98,13 +126,15 @@ func (turnedAway) Index() uint64  { return 0 }
 
 var errClosedFull = errors.New("closed while the disk was full")
 
-// roomyLogs tells the guard of appends that found no room, and makes a leader that is alone wait with the first entry of its
-// term until there is some: else it would win and lose elections all the time.
+// roomyLogs tells the guard of appends that found no room. Those of a takeover it tries again every second until there is
+// some: else a leader that is alone would win and lose elections all the time. It does not wait for the reserve: a full log
+// has free pages nearly always, and a node that does not lead does not read.
 type roomyLogs struct {
 	raft.LogStore
-	room  *reserve.Guard
-	alone func() bool
-	stop  <-chan struct{}
+	room *reserve.Guard
+	// insists says whether the append of an entry is tried again.
+	insists func(*raft.Log) bool
+	stop    <-chan struct{}
 }
 
 // StoreLog stores one entry.
@@ -112,9 +142,24 @@ func (l *roomyLogs) StoreLog(log *raft.Log) error { return l.StoreLogs([]*raft.L
 
 // StoreLogs stores the entries, or fails whole.
 func (l *roomyLogs) StoreLogs(logs []*raft.Log) error {
-	if len(logs) > 0 && logs[0].Type == raft.LogNoop && l.room.IsMet() && l.alone() && !l.room.Wait(l.stop) {
-		return errClosedFull
+	err := l.store(logs)
+	if !errors.Is(err, raftlog.ErrFull) || len(logs) == 0 || !l.insists(logs[0]) {
+		return err
 	}
+	tick := time.NewTicker(reserve.Interval)
+	defer tick.Stop()
+	for errors.Is(err, raftlog.ErrFull) {
+		select {
+		case <-tick.C:
+			err = l.store(logs)
+		case <-l.stop:
+			return errClosedFull
+		}
+	}
+	return err
+}
+
+func (l *roomyLogs) store(logs []*raft.Log) error {
 	err := l.LogStore.StoreLogs(logs)
 	if errors.Is(err, raftlog.ErrFull) {
 		l.room.Met()

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -20,10 +21,13 @@ import (
 
 const mib = 1 << 20
 
-// fakeDisk has 1 GiB, of which a test says how much is free. Appends of what has data fail on it while nothing is free.
+// fakeDisk has 1 GiB, of which a test says how much is free. Appends fail on it while nothing is free, but for those that
+// find free pages in the file.
 type fakeDisk struct {
 	raft.LogStore
 	free atomic.Uint64
+	// pages: appends do not fail from so many on that did.
+	pages atomic.Int64
 	// failed counts appends that found no room, held those of first entries of a term.
 	failed, first atomic.Int64
 }
@@ -38,7 +42,7 @@ func (d *fakeDisk) under(logs raft.LogStore) raft.LogStore {
 }
 
 func (d *fakeDisk) StoreLogs(logs []*raft.Log) error {
-	if d.free.Load() > 0 {
+	if pages := d.pages.Load(); d.free.Load() > 0 || (pages > 0 && d.failed.Load() >= pages) {
 		return d.LogStore.StoreLogs(logs)
 	}
 	if logs[0].Type == raft.LogNoop {
@@ -128,15 +132,20 @@ func TestLogWithoutRoom(t *testing.T) {
 		if !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("got %v, want what the disk said", err)
 		}
+		time.Sleep(5 * time.Second)
+		term := n.raft.CurrentTerm()
 		time.Sleep(time.Minute)
+		if now := n.raft.CurrentTerm(); now != term {
+			t.Errorf("terms in a minute: %d to %d, want one", term, now)
+		}
 		_, err = n.Propose(timeout(t), createSession(t, sessionID(998)))
 		wantNoRoom(t, "the next command", err)
 		wantSessions(t, n, 10)
 		if err := n.Ready(); err != nil {
 			t.Errorf("ready to read: %v", err)
 		}
-		if d.failed.Load() != 1 || d.first.Load() != 0 {
-			t.Errorf("appends that found no room in a minute: %d, of them first entries %d; want the one", d.failed.Load(), d.first.Load())
+		if failed, first := d.failed.Load(), d.first.Load(); failed != first+1 || first < 50 || first > 70 {
+			t.Errorf("appends that found no room in a minute: %d, of them first entries %d; want one each second", failed, first)
 		}
 		d.free.Store(200 * mib)
 		time.Sleep(20 * time.Second)
@@ -147,6 +156,81 @@ func TestLogWithoutRoom(t *testing.T) {
 		}
 		stop(t, n)
 	})
+}
+
+// TestFullNodeReadsAgainAfterARestart although nothing becomes free: the first entries of its term go into pages that are.
+func TestFullNodeReadsAgainAfterARestart(t *testing.T) {
+	for name, free := range map[string]uint64{"below the reserve": 50 * mib, "nothing free": 0} {
+		t.Run(name, func(t *testing.T) {
+			c, d := stoppedFull(t)
+			d.free.Store(free)
+			d.pages.Store(2)
+			n := start(t, c)
+			wantSessions(t, n, 20)
+			if err := n.Ready(); err != nil || n.room.IsMet() != (free == 0) {
+				t.Errorf("ready: %v; met no room %t", err, n.room.IsMet())
+			}
+			_, err := n.Propose(timeout(t), createSession(t, sessionID(999)))
+			wantNoRoom(t, "propose", err)
+			wantNoRoom(t, "limit", n.Limit())
+		})
+	}
+}
+
+// stoppedFull is the config of a node that was stopped on a fake disk, its rows not durable.
+func stoppedFull(t *testing.T) (Config, *fakeDisk) {
+	t.Helper()
+	c := diskConfig(t)
+	n := start(t, c)
+	fill(t, n, 0, 20)
+	c = crashed(t, c)
+	d := &fakeDisk{}
+	c.DiskReserve, c.measureRoom, c.underLogs = 100*mib, d.measure, d.under
+	return c, d
+}
+
+// TestNodeThatCannotStartWithoutRoomSaysSo to whoever waits or asks, stands for election once, goes on when there is room
+// although less than the reserve, and closes.
+func TestNodeThatCannotStartWithoutRoomSaysSo(t *testing.T) {
+	c, d := stoppedFull(t)
+	n, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, n)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*reserve.Interval)
+	defer cancel()
+	full := &reserve.FullError{}
+	err = n.WaitReady(ctx)
+	wantError(t, "wait", err, Interrupted, true)
+	if !errors.As(err, &full) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("wait: %v does not say that the disk is full", err)
+	}
+	err = n.Ready()
+	wantError(t, "ready", err, NoLeader, true)
+	if !errors.As(err, &full) || !strings.Contains(err.Error(), c.Folder) {
+		t.Errorf("ready: %v does not say that the disk is full", err)
+	}
+	if failed, first := d.failed.Load(), d.first.Load(); failed != first || first > 4 {
+		t.Errorf("appends that found no room in two seconds: %d, of them first entries %d; want one each second", failed, first)
+	}
+	d.free.Store(1)
+	wantSessions(t, n, 20)
+	_, err = n.Propose(timeout(t), createSession(t, sessionID(999)))
+	wantNoRoom(t, "propose", err)
+}
+
+// TestNodeThatCannotStartWithoutRoomCloses while it waits.
+func TestNodeThatCannotStartWithoutRoomCloses(t *testing.T) {
+	c, d := stoppedFull(t)
+	n, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ctx := timeout(t); d.first.Load() == 0 && ctx.Err() == nil; {
+		runtime.Gosched()
+	}
+	stop(t, n)
 }
 
 func TestNodeWithoutRoomCloses(t *testing.T) {

@@ -76,13 +76,23 @@ func (s *Server) insist(ctx context.Context, ask func(context.Context) error) er
 		case tired && log.Kind == Interrupted && s.log.Ready() == nil:
 			leaderless = time.Now()
 		case tired && (log.Kind == NoLeader || log.Kind == Interrupted):
-			return &LogError{Kind: NoLeader, NotProposed: notProposed, Err: fmt.Errorf("no leader for %v", s.cfg.LeaderTimeout)}
+			return &LogError{Kind: NoLeader, NotProposed: notProposed, Err: s.leaderless()}
 		case log.Kind == NoLeader:
 			pause(ctx, leaderPause)
 		default:
 			return &LogError{Kind: log.Kind, NotProposed: notProposed, RetryAfter: log.RetryAfter, Err: log.Err}
 		}
 	}
+}
+
+// leaderless says for how long nobody led, and what this node lacks, which may be why.
+func (s *Server) leaderless() error {
+	if s.cfg.Limit != nil {
+		if limit := s.cfg.Limit(); limit != nil {
+			return fmt.Errorf("no leader for %v: %w", s.cfg.LeaderTimeout, limit)
+		}
+	}
+	return fmt.Errorf("no leader for %v", s.cfg.LeaderTimeout)
 }
 
 // pause waits, but not longer than ctx lives.

@@ -35,7 +35,8 @@ type Options struct {
 	Folder string
 	// Bytes are to stay free: 0 for the default, None for nothing.
 	Bytes int64
-	// Changed hears that writes are refused from now on, or taken again. It may be nil and must not block.
+	// Changed hears that writes are refused from now on, or taken again, one change after the other. It may be nil, must not
+	// block, and must not make the guard look.
 	Changed func(State)
 	// Warn hears of what hinders the guard itself: room that cannot be measured, a ballast that cannot be written.
 	Warn func(error)
@@ -74,6 +75,9 @@ type Guard struct {
 	o       Options
 	ballast ballast
 
+	// looking lets one look after the other measure, judge and tell: else an old measurement could be judged, or told, last.
+	// It is taken before mu.
+	looking sync.Mutex
 	// mu guards state and met.
 	mu    sync.Mutex
 	state State
@@ -124,6 +128,8 @@ func (g *Guard) Run(ctx context.Context) {
 
 // Look measures now and says how things stand.
 func (g *Guard) Look() State {
+	g.looking.Lock()
+	defer g.looking.Unlock()
 	space, err := g.o.Measure(g.o.Folder)
 	if err != nil {
 		g.warn(fmt.Errorf("room of %s: %w", g.o.Folder, err))
@@ -133,7 +139,7 @@ func (g *Guard) Look() State {
 }
 
 // judge takes in a measurement. Writes are refused below the reserve, and until there is half as much again: else they would
-// be refused and taken in turns.
+// be refused and taken in turns. Looking is held.
 func (g *Guard) judge(space Space) State {
 	g.mu.Lock()
 	before := g.state.Refusing
@@ -169,21 +175,6 @@ func (g *Guard) State() State {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.state
-}
-
-// Wait returns true once no write that has found no room stands in the way any more, false when stop is closed before.
-func (g *Guard) Wait(stop <-chan struct{}) bool {
-	tick := time.NewTicker(Interval)
-	defer tick.Stop()
-	for g.IsMet() {
-		select {
-		case <-tick.C:
-			g.Look()
-		case <-stop:
-			return false
-		}
-	}
-	return true
 }
 
 // Refusal is a [*FullError] while there is too little room for writes, else nil.

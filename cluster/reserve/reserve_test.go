@@ -65,6 +65,42 @@ func TestWritesAreRefusedBelowTheReserveUntilHalfAsMuchAgainIsFree(t *testing.T)
 	}
 }
 
+// TestChangesAreToldInTheirOrder, whoever looks: what is told last is how it is.
+func TestChangesAreToldInTheirOrder(t *testing.T) {
+	d := &disk{free: 200 * mib}
+	var g *Guard
+	var mu sync.Mutex
+	var told []bool
+	tell := func(refusing bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, refusing)
+	}
+	again := make(chan struct{})
+	var other sync.WaitGroup
+	g = guard(t, d, Options{Bytes: 100 * mib, Changed: func(s State) {
+		if !s.Refusing {
+			tell(false)
+			close(again)
+			return
+		}
+		// Somebody else finds room before this is told.
+		d.set(200 * mib)
+		other.Go(func() { g.Look() })
+		select {
+		case <-again:
+		case <-time.After(100 * time.Millisecond):
+		}
+		tell(true)
+	}})
+	d.set(mib)
+	g.Look()
+	other.Wait()
+	if len(told) != 2 || !told[0] || told[1] || g.Refusal() != nil {
+		t.Errorf("told of changes: got %v, want refusing, then not; now %v", told, g.Refusal())
+	}
+}
+
 func TestRefusalNamesFolderAndFigures(t *testing.T) {
 	d := &disk{free: 3 * mib}
 	g := guard(t, d, Options{Bytes: 100 * mib})

@@ -118,6 +118,8 @@ func supervise(ctx context.Context, run func(context.Context, *failure) error) e
 // A waiter gets ready.
 type waiter interface {
 	WaitReady(context.Context) error
+	// Limit says what the node lacks, nil for nothing.
+	Limit() error
 }
 
 // awaitReady waits until the node leads and has applied its log. However long that takes, it is no failure: what has been
@@ -134,7 +136,12 @@ func awaitReady(ctx context.Context, node waiter, logger hclog.Logger) error {
 		if !late {
 			return fmt.Errorf("wait until the node is ready: %w", err)
 		}
-		logger.Info("not ready yet: reading the log", "waited", time.Since(start).Round(time.Second).String())
+		waited := time.Since(start).Round(time.Second).String()
+		if limit := node.Limit(); limit != nil {
+			logger.Warn("not ready yet", "waited", waited, "error", limit)
+		} else {
+			logger.Info("not ready yet: reading the log", "waited", waited)
+		}
 	}
 }
 

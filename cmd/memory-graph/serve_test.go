@@ -318,8 +318,11 @@ func TestFailedServerThatHangsIsLeftBehind(t *testing.T) {
 type slowNode struct {
 	after time.Duration
 	err   error
+	limit error
 	from  time.Time
 }
+
+func (n *slowNode) Limit() error { return n.limit }
 
 func (n *slowNode) WaitReady(ctx context.Context) error {
 	select {
@@ -341,6 +344,7 @@ func TestLongLogIsWaitedFor(t *testing.T) {
 		{slowNode{after: 2*time.Minute + time.Second}, time.Hour, nil, 24},
 		{slowNode{after: time.Hour}, 12 * time.Second, context.DeadlineExceeded, 2},
 		{slowNode{after: 7 * time.Second, err: errTest}, time.Hour, errTest, 1},
+		{slowNode{after: 7 * time.Second, limit: errTest}, time.Hour, nil, 1},
 	}
 	for _, tt := range tests {
 		synctest.Test(t, func(t *testing.T) {
@@ -351,6 +355,9 @@ func TestLongLogIsWaitedFor(t *testing.T) {
 			err := awaitReady(ctx, &tt.node, hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Info}))
 			if reports := strings.Count(log.String(), "not ready yet"); !errors.Is(err, tt.want) || reports != tt.wantReports {
 				t.Errorf("ready after %v: %v, want %v; %d reports, want %d", tt.node.after, err, tt.want, reports, tt.wantReports)
+			}
+			if tt.node.limit != nil && (!strings.Contains(log.String(), errTest.Error()) || strings.Contains(log.String(), "reading")) {
+				t.Errorf("reports do not name what the node lacks: %s", &log)
 			}
 		})
 	}
