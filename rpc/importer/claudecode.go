@@ -116,7 +116,15 @@ func (claudeCode) read(it *item, out *scribe) error {
 	return nil
 }
 
-// load takes the lines in. Those that are no messages are counted by their type, and reported together.
+// bookkeeping are the types of lines that Claude Code writes for itself, beside the messages: its notices, what it has
+// to know to go on, and what it calls a session.
+func bookkeeping() []string {
+	return []string{"system", "file-history-snapshot", "progress", "queue-operation", "attachment", "last-prompt", "permission-mode",
+		"mode", "custom-title", "ai-title", "agent-name", "agent-color", "agent-setting", "tag", "pr-link", "worktree-state"}
+}
+
+// load takes the lines in. Those that are no messages are counted by their type, and told together; those of a type
+// that is not known are a problem.
 func (l *claudeLog) load(next func() (*item, error)) error {
 	others, kinds := make(map[string]int), []string(nil)
 	for {
@@ -144,7 +152,11 @@ func (l *claudeLog) load(next func() (*item, error)) error {
 		}
 	}
 	for _, kind := range kinds {
-		l.problem("", "%d lines of type %q hold no message", others[kind], cutLong(kind))
+		tell := l.problem
+		if slices.Contains(bookkeeping(), kind) {
+			tell = l.note
+		}
+		tell("", "%d lines of type %q hold no message", others[kind], cutLong(kind))
 	}
 	return nil
 }

@@ -347,21 +347,3 @@ func TestZippedFileWithByteOrderMarkIsTheSameFile(t *testing.T) {
 		t.Errorf("progress %d of %d bytes, %v", progress, len(z), err)
 	}
 }
-
-func TestUnreadableSources(t *testing.T) {
-	damaged := zipped(t, strings.Repeat("x", 1000))
-	tests := []struct {
-		name string
-		open func() (io.ReadCloser, error)
-	}{
-		{"absent", func() (io.ReadCloser, error) { return nil, os.ErrNotExist }},
-		{"broken", func() (io.ReadCloser, error) { return io.NopCloser(brokenReader{}), nil }},
-		{"damaged gzip", func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(damaged[:len(damaged)-9])), nil }},
-		{"gzip in name only", func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("\x1f\x8bno")), nil }},
-	}
-	for _, tt := range tests {
-		if _, err := Import(t.Context(), nil, []Source{{Name: tt.name, Open: tt.open}}, Options{DryRun: true}); err == nil {
-			t.Errorf("%s: accepted", tt.name)
-		}
-	}
-}

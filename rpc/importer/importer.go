@@ -36,6 +36,12 @@ func (p Problem) String() string {
 	return p.Source + ": " + p.Where + ": " + p.Reason
 }
 
+// Note is something that was left out on purpose: lines that a program writes for itself. It does not count as skipped.
+type Note Problem
+
+// String is the note as one line.
+func (n Note) String() string { return Problem(n).String() }
+
 // Options say how to read and what to tell the caller meanwhile. The zero value reads every format and tells nothing.
 type Options struct {
 	// Format is FormatAuto when empty.
@@ -46,6 +52,8 @@ type Options struct {
 	Strict bool
 	// Problem, when set, is called for each problem, never at the same time.
 	Problem func(Problem)
+	// Note, when set, is called for each note, never at the same time as Problem or itself.
+	Note func(Note)
 	// Session, when set, is called with the id of each session that was read, in order.
 	Session func(id string)
 	// Item, when set, is called for each item that a format reads, with the name of the file.
@@ -89,8 +97,9 @@ type Stopped struct{ Problem Problem }
 func (s *Stopped) Error() string { return "stopped at the first problem: " + s.Problem.String() }
 
 // Import reads the sources in order and sends what it finds. The summary is valid beside an error, too: it then says how
-// far reading came. A source that cannot be opened or read is an error; what is wrong inside one is a Problem, and so is a
-// record that the server refuses: because it differs from what is stored under its id, or refers to what is not there.
+// far reading came, and counts what the server has said that it did. A source that cannot be opened or read is a Problem, and
+// so is what is wrong inside one, and a record that the server refuses: because it differs from what is stored under its id,
+// or refers to what is not there. It is an error when no source could be read at all.
 // Other errors of the server come back as they are, wrapped. What was sent before an error stays; importing again
 // completes it.
 func Import(ctx context.Context, client graphgrpc.GraphTransferServiceClient, sources []Source, o Options) (Summary, error) {
@@ -103,11 +112,10 @@ func Import(ctx context.Context, client graphgrpc.GraphTransferServiceClient, so
 	defer run.sender.abort()
 	err := run.sources(ctx, sources)
 	if err == nil {
-		var done committed
-		done, err = run.sender.finish()
-		run.summary.Created, run.summary.Unchanged = done.created, done.unchanged
+		err = run.sender.finish()
 	}
-	run.sender.abort()
+	done := run.sender.abort()
+	run.summary.Created, run.summary.Unchanged = done.created, done.unchanged
 	var stopped *Stopped
 	if errors.As(context.Cause(ctx), &stopped) {
 		err = stopped
@@ -130,7 +138,7 @@ type importRun struct {
 	shared  map[string]bool
 	stop    context.CancelCauseFunc
 
-	problems sync.Mutex // guards summary.Skipped and the calls of options.Problem
+	problems sync.Mutex // guards summary.Skipped and the calls of options.Problem and options.Note
 }
 
 // problem tells of something that was left out; under Strict, it ends the import.
@@ -144,16 +152,37 @@ func (r *importRun) problem(p Problem) {
 	}
 }
 
+// sources reads all that can be read. One source that cannot be is a problem, and an error when there is no other.
 func (r *importRun) sources(ctx context.Context, sources []Source) error {
+	var first error
+	unread := 0
 	for _, s := range sources {
-		if err := r.source(ctx, s); err != nil {
+		unreadable, err := r.source(ctx, s)
+		if err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
+		if unreadable == nil {
+			continue
+		}
+		if unread++; first == nil {
+			first = fmt.Errorf("%s: %w", s.Name, unreadable)
+		}
+		r.problem(Problem{Source: s.Name, Reason: unreadable.Error()})
 	}
-	return ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if unread == len(sources) && r.summary.Records() == 0 {
+		return first
+	}
+	return nil
 }
 
-func (r *importRun) source(ctx context.Context, s Source) error {
+// source reads one source. It tells a fault of the source from an error that ends the import.
+func (r *importRun) source(ctx context.Context, s Source) (unreadable, err error) {
+	if s.Fault != nil {
+		return s.Fault, nil
+	}
 	r.summary.Files++
 	read := &reader{source: s, format: r.options.Format, progress: r.options.Progress}
 	read.problem = func(where, format string, args ...any) {
@@ -162,12 +191,26 @@ func (r *importRun) source(ctx context.Context, s Source) error {
 	if r.options.Item != nil {
 		read.reads = func(f Format) { r.options.Item(s.Name, f) }
 	}
-	return read.each(ctx, func(g Graph) error {
-		if err := ctx.Err(); err != nil {
-			return err
+	read.note = func(where, format string, args ...any) {
+		if r.options.Note != nil {
+			r.problems.Lock()
+			defer r.problems.Unlock()
+			r.options.Note(Note{Source: s.Name, Where: where, Reason: fmt.Sprintf(format, args...)})
 		}
-		return r.graph(g, s.Name)
+	}
+	unreadable = read.each(ctx, func(g Graph) error {
+		if err = ctx.Err(); err == nil {
+			err = r.graph(g, s.Name)
+		}
+		return err
 	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return unreadable, nil
 }
 
 // graph sends and counts the records of one session, without the agents and templates that went before. Of a session that

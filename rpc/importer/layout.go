@@ -46,7 +46,10 @@ func (s Source) copyTo(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, r)
+	n, err := io.Copy(w, r)
+	if err != nil {
+		err = fmt.Errorf("after %d bytes: %w", n, err)
+	}
 	if closed := closer.Close(); err == nil {
 		err = closed
 	}

@@ -232,14 +232,15 @@ func (r *run) settle(where string, call *callRef, f fields) {
 
 // firstFields is the first object of a list.
 func firstFields(raw json.RawMessage) fields {
-	for _, e := range elements(raw) {
-		f, err := parseFields(e)
-		if err != nil {
-			return nil
-		}
-		return f
+	list := elements(raw)
+	if len(list) == 0 {
+		return nil
 	}
-	return nil
+	f, err := parseFields(list[0])
+	if err != nil {
+		return nil
+	}
+	return f
 }
 
 // wallTime is a time that may lack its zone; then it is taken as UTC.

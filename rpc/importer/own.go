@@ -23,10 +23,11 @@ func (ownExport) read(it *item, out *scribe) error {
 	own := &ownReader{out: out, text: bufio.NewReaderSize(it.text, readBufferBytes)}
 	for number := 1; ; number++ {
 		line, tooLong, err := own.readLine()
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("line %d: %w", number, err)
-		}
 		own.number = number
+		if err != nil && !errors.Is(err, io.EOF) {
+			own.problem(cutOff, err)
+			return own.pass()
+		}
 		switch trimmed := bytes.TrimSpace(line); {
 		case tooLong:
 			own.problem("is longer than %d bytes", MaxConversationBytes)

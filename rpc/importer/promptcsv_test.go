@@ -68,10 +68,7 @@ func TestPromptTableAsTheStandardReaderReadsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var want, got [][]string
-	for _, row := range rows[1:] {
-		want = append(want, row)
-	}
+	want, got := rows[1:], [][]string(nil)
 	variables, withDefault := 0, regexp.MustCompile(`\$\{[^}:]+:[^}]*\}`)
 	for _, n := range nodes {
 		m := n.GetTemplate()

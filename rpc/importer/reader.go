@@ -18,9 +18,11 @@ const maxNesting = 4
 
 // A reader finds the format of a source, or of each item in it, and yields the records that the formats tell of.
 type reader struct {
-	source   Source
-	format   Format
-	problem  func(where, format string, args ...any)
+	source  Source
+	format  Format
+	problem func(where, format string, args ...any)
+	// note, when set, is told of what was left out on purpose.
+	note     func(where, format string, args ...any)
 	progress func(int)
 	// reads, when set, is told the format of each item.
 	reads func(Format)
@@ -42,6 +44,7 @@ func (r *reader) each(ctx context.Context, yield func(Graph) error) error {
 	}
 	r.limit = cmp.Or(r.limit, MaxConversationBytes)
 	r.out = newScribe(r.source, r.problem, yield)
+	r.out.noted = r.note
 	if l.empty {
 		r.problem("", "is empty")
 		return nil
@@ -64,9 +67,12 @@ func (r *reader) file(ctx context.Context, text *bufio.Reader, l layout) error {
 	if r.format == FormatOpenAILines {
 		r.format, l.lines = FormatOpenAI, true
 	}
-	begin, err := text.Peek(headBytes)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
+	begin, failed := text.Peek(headBytes)
+	if errors.Is(failed, io.EOF) {
+		failed = nil
+	}
+	if failed != nil && len(begin) == 0 {
+		return failed
 	}
 	for _, row := range append(r.rows(unitStream), r.rows(unitText)...) {
 		if r.format == row.name || (!l.json || row.unit == unitStream) && row.format.claims(head{text: begin}) == claimWhole {
@@ -74,6 +80,9 @@ func (r *reader) file(ctx context.Context, text *bufio.Reader, l layout) error {
 		}
 	}
 	if !l.json && !l.lines {
+		if failed != nil {
+			return failed
+		}
 		r.problem("", "is not JSON")
 		return nil
 	}

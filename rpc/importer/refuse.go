@@ -56,32 +56,42 @@ func missingIn(err error) string {
 	return ""
 }
 
-// isolate takes the records out of a refused chunk that the server does not take, by sending it in halves.
+// isolate takes the records out of a refused chunk that the server does not take, by sending it in halves. A record is to
+// blame when it was refused alone: the one that is left when others are taken out has not been judged yet.
 func (d *delivery) isolate(c *chunk, refusal error) error {
 	if id := missingIn(refusal); id != "" {
 		d.lose(id)
 	}
-	if d.drop(c); c.records() == 0 {
+	judged := c.records()
+	d.drop(c)
+	switch left := c.records(); {
+	case left == 0:
 		return nil
-	}
-	if c.records() == 1 {
+	case left == 1 && judged == 1:
 		d.refuse(c, refusal)
 		return nil
+	case left == 1:
+		return d.sendPart(c)
 	}
 	first, second := c.halves()
 	for _, half := range []*chunk{first, second} {
 		if d.drop(half); half.records() == 0 {
 			continue
 		}
-		err := d.sendAlone(half)
-		if err != nil && isRefusal(err) {
-			err = d.isolate(half, err)
-		}
-		if err != nil {
+		if err := d.sendPart(half); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sendPart sends a part of a chunk, and takes out of it what the server refuses.
+func (d *delivery) sendPart(c *chunk) error {
+	err := d.sendAlone(c)
+	if err != nil && isRefusal(err) {
+		return d.isolate(c, err)
+	}
+	return err
 }
 
 // sendAlone sends one chunk down a stream of its own.
@@ -133,7 +143,8 @@ func (c *chunk) halves() (first, second *chunk) {
 	return part(0, cutNodes, 0, cutEdges), part(cutNodes, n, cutEdges, e)
 }
 
-// drop takes the records out of a chunk that refer to what is lost; they are then lost, too.
+// drop takes the records out of a chunk that refer to what is lost; they are then lost, too. A node that stays is lost no
+// more: what came before it in the file could not refer to it, and what comes behind it can.
 func (d *delivery) drop(c *chunk) {
 	if len(d.lost) == 0 {
 		return
@@ -144,6 +155,7 @@ func (d *delivery) drop(c *chunk) {
 		at := slices.IndexFunc(parents(n), func(id string) bool { return d.lost[id] })
 		if at < 0 {
 			nodes, nodesOf = append(nodes, n), append(nodesOf, c.nodesOf[i])
+			delete(d.lost, n.Id)
 			continue
 		}
 		d.refused(c.nodesOf[i], "refers to "+parents(n)[at]+", which is not there")

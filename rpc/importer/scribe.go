@@ -38,6 +38,7 @@ type scribe struct {
 	source Source
 	report func(where, format string, args ...any)
 	yield  func(Graph) error
+	noted  func(where, format string, args ...any) // nil where nobody listens
 
 	row      formatRow
 	where    string // of the item
@@ -91,6 +92,13 @@ func (s *scribe) finish() error {
 
 // problem reports what was left out of the file, and where in it.
 func (s *scribe) problem(where, format string, args ...any) { s.report(where, format, args...) }
+
+// note tells of lines that are no records by what they are, and so are left out of every file.
+func (s *scribe) note(where, format string, args ...any) {
+	if s.noted != nil {
+		s.noted(where, format, args...)
+	}
+}
 
 // fileDigest is the SHA-256 of the file, in hex. The first call reads the file once more; a fault of the disk ends the
 // reading at the end of the item.

@@ -132,30 +132,34 @@ func (s *sender) pass() error {
 	}
 }
 
-// finish sends what is left and returns what the server did with everything.
-func (s *sender) finish() (committed, error) {
+// finish sends what is left.
+func (s *sender) finish() error {
 	if s.dry {
-		return committed{}, nil
+		return nil
 	}
 	if s.now != nil {
 		if err := s.pass(); err != nil {
-			return committed{}, err
+			return err
 		}
 	}
 	close(s.queue)
 	s.queue = nil
 	<-s.done
-	return s.delivery.sum, s.err
+	return s.err
 }
 
-// abort ends the sending where it is; after finish it does nothing more.
-func (s *sender) abort() {
+// abort ends the sending where it is, which after finish is at its end, and returns what the server has said that it did.
+func (s *sender) abort() committed {
 	s.cancel()
+	if s.dry {
+		return committed{}
+	}
 	if s.queue != nil {
 		close(s.queue)
 		s.queue = nil
 		<-s.done
 	}
+	return s.delivery.sum
 }
 
 // committed counts what the server has done.

@@ -67,7 +67,10 @@ func story(t *testing.T, s Source, f Format) string {
 	problem := func(where, format string, args ...any) {
 		fmt.Fprintf(&b, "! %s\n", Problem{s.Name, where, fmt.Sprintf(format, args...)})
 	}
-	r := &reader{source: s, format: f, problem: problem}
+	note := func(where, format string, args ...any) {
+		fmt.Fprintf(&b, "~ %s\n", Note{s.Name, where, fmt.Sprintf(format, args...)})
+	}
+	r := &reader{source: s, format: f, problem: problem, note: note}
 	err := r.each(t.Context(), func(g Graph) error {
 		tell(&b, g)
 		return nil

@@ -25,6 +25,8 @@ type Source struct {
 	// Beside opens a file by its path from the folder of this one, for formats whose files need each other; nil where there
 	// is no folder. The error wraps fs.ErrNotExist when there is no such file.
 	Beside func(path string) (Source, error)
+	// Fault, when set, says why it cannot be read; it is then never opened, and an import reports it.
+	Fault error
 }
 
 // Stdin is the path that stands for standard input.
@@ -46,6 +48,9 @@ func hasSuffix(name string, list []string) bool {
 // Sources finds what the paths name. A file is taken whatever its name is; a folder gives its .json, .jsonl, .ndjson,
 // .traj, .csv, .yaml and .yml files and those of the folders below, sorted, gzipped ones too; "-" is stdin, which is copied to a temporary
 // file because reading takes two passes. close removes that file; call it when the sources are read, also after an error.
+//
+// A path may be a symbolic link, and so may a file in a folder. Links to folders inside a folder are not followed, since they
+// may lead back: they are sources with a Fault, and so is whatever else below a folder cannot be read.
 func Sources(paths []string, stdin io.Reader) (found []Source, close func() error, err error) {
 	var spooled []string
 	close = func() error {
@@ -91,21 +96,66 @@ func spool(in io.Reader) (name string, err error) {
 }
 
 func walk(root string) ([]Source, error) {
+	info, err := os.Stat(root)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		s, err := file(root)
+		return []Source{s}, err
+	}
 	var found []Source
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	// The walk begins inside the folder, so that it does not matter whether the root is a link to it.
+	err = fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
+		path := filepath.Join(root, filepath.FromSlash(name))
 		switch {
 		case err != nil:
-			return err
+			found = append(found, Source{Name: path, Fault: withoutPath(err)})
+			return nil // a folder that cannot be listed has nothing below it
 		case d.IsDir():
 			return nil
-		case path != root && (!hasSuffix(path, suffixes()) || !d.Type().IsRegular()):
-			return nil
 		}
-		s, err := file(path)
-		found = append(found, s)
-		return err
+		if s, ok := below(path, d); ok {
+			found = append(found, s)
+		}
+		return nil
 	})
 	return found, err
+}
+
+// below is what stands in a folder as a source. ok is false for files of other kinds than those that are picked up.
+func below(path string, d fs.DirEntry) (s Source, ok bool) {
+	wanted := hasSuffix(path, suffixes())
+	if d.Type()&fs.ModeSymlink != 0 {
+		switch info, err := os.Stat(path); {
+		case err != nil:
+			return Source{Name: path, Fault: fmt.Errorf("is a symbolic link that leads nowhere: %w", withoutPath(err))}, true
+		case info.IsDir():
+			return Source{Name: path, Fault: errLinkToFolder}, true
+		}
+	}
+	if !wanted {
+		return Source{}, false
+	}
+	s, err := file(path)
+	if err != nil {
+		s = Source{Name: path, Fault: withoutPath(err)}
+	}
+	return s, true
+}
+
+var (
+	errLinkToFolder = errors.New("is a symbolic link to a folder, which is not followed; name it, or what it leads to, to import it")
+	errNotRegular   = errors.New("not a regular file")
+)
+
+// withoutPath is the error of a file operation without the path, which whoever reports it names.
+func withoutPath(err error) error {
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
 }
 
 func file(path string) (Source, error) {
@@ -114,9 +164,15 @@ func file(path string) (Source, error) {
 		return Source{}, err
 	}
 	if !info.Mode().IsRegular() {
-		return Source{}, fmt.Errorf("%s: not a regular file", path)
+		return Source{}, &fs.PathError{Op: "open", Path: path, Err: errNotRegular}
 	}
-	open := func() (io.ReadCloser, error) { return os.Open(path) }
+	open := func() (io.ReadCloser, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, withoutPath(err)
+		}
+		return f, nil
+	}
 	beside := func(other string) (Source, error) {
 		return file(filepath.Join(filepath.Dir(path), filepath.FromSlash(other)))
 	}
@@ -146,8 +202,11 @@ func (s Source) text(progress func(int)) (*bufio.Reader, io.Closer, error) {
 	r := bufio.NewReaderSize(countingReader{f, progress}, readBufferBytes)
 	if magic, _ := r.Peek(2); string(magic) == "\x1f\x8b" {
 		z, err := gzip.NewReader(r)
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
 		if err != nil {
-			return nil, nil, errors.Join(err, f.Close())
+			return nil, nil, errors.Join(fmt.Errorf("gzip: %w", err), f.Close())
 		}
 		r = bufio.NewReaderSize(z, readBufferBytes)
 	}

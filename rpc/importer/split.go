@@ -92,11 +92,12 @@ func (s *splitter) nextRaw() (raw json.RawMessage, where string, err error) {
 func (s *splitter) line() (json.RawMessage, string, error) {
 	s.number++
 	line, tooLong, err := readLine(s.text, s.limit)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, "", fmt.Errorf("line %d: %w", s.number, err)
-	}
 	s.ended = err != nil
 	where := fmt.Sprintf("line %d", s.number)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.problem(where, cutOff, err)
+		return nil, "", io.EOF
+	}
 	switch trimmed := bytes.TrimSpace(line); {
 	case tooLong:
 		s.problem(where, "is longer than %d bytes", s.limit)
@@ -108,6 +109,9 @@ func (s *splitter) line() (json.RawMessage, string, error) {
 	}
 	return nil, "", nil
 }
+
+// cutOff is the report of a file that cannot be read to its end.
+const cutOff = "%v; nothing from here on can be read"
 
 // readLine returns the next line; of one longer than limit bytes it reads on to the end and keeps nothing.
 func readLine(text *bufio.Reader, limit int) (line []byte, tooLong bool, err error) {
@@ -201,20 +205,16 @@ func (s *splitter) peek() (byte, error) {
 	return 0, io.EOF
 }
 
-// A readError marks an error that stems from the text, after which nothing more of it can be read.
+// A readError marks an error of the text, or in reading it, after which nothing more of it can be read.
 type readError struct{ error }
 
 func (e readError) Unwrap() error { return e.error }
 
-// unreadable reports a fault of the text, which ends it, and returns a fault of the disk.
+// unreadable reports a fault of the text or of the disk, which ends the values.
 func (s *splitter) unreadable(err error) error {
 	var bad readError
 	if !errors.As(err, &bad) {
 		return err
-	}
-	var syntax *json.SyntaxError
-	if !errors.As(err, &syntax) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, errTooLarge) {
-		return bad.error
 	}
 	s.problem(fmt.Sprintf("byte %d", s.decoder.InputOffset()), "%v; nothing after it can be read", bad.error)
 	return io.EOF
