@@ -25,7 +25,7 @@ func explain(err error) string {
 	for _, d := range s.Details() {
 		b.WriteString(detail(d))
 	}
-	if next := advice(s.Code()); next != "" {
+	if next := advice(s); next != "" {
 		b.WriteString("\n" + next)
 	}
 	return b.String()
@@ -63,9 +63,35 @@ func detail(d any) string {
 	return b.String()
 }
 
+// reasonOf is why the server says that it refused, in the words of docs/ERRORS.md; empty where it does not say.
+func reasonOf(s *status.Status) string {
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			return info.GetReason()
+		}
+	}
+	return ""
+}
+
+// exhausted is what to do when something is used up: what it is, the reason says.
+func exhausted(reason string) string {
+	switch reason {
+	case "READ_TOO_SLOWLY":
+		return "what reads it is slower than the server waits; write to a file (of export: -o FILE), or ask for parts: --session, --since, --limit"
+	case "DISK_RESERVE":
+		return "make room on the server's disk; until then it only reads"
+	case "OVERLOADED":
+		return "the server has too much to do; try again a little later"
+	case "REQUEST_TOO_LARGE":
+		return "send less at a time"
+	default:
+		return "ask for less (--limit), or try again a little later"
+	}
+}
+
 // advice is what to do about an error of that kind.
-func advice(c codes.Code) string {
-	switch c {
+func advice(s *status.Status) string {
+	switch s.Code() {
 	case codes.Unavailable:
 		return "is the server running? start one with: memory-graph dev, or name another with --address"
 	case codes.DeadlineExceeded:
@@ -77,7 +103,7 @@ func advice(c codes.Code) string {
 	case codes.Aborted:
 		return "it has changed meanwhile; read it again with: memory-graph node get ID, and repeat the change"
 	case codes.ResourceExhausted:
-		return "ask for less (--limit), or try again a little later"
+		return exhausted(reasonOf(s))
 	case codes.FailedPrecondition:
 		return "the state does not allow it; see: memory-graph session get ID, or: memory-graph node get ID"
 	case codes.Unauthenticated, codes.PermissionDenied:

@@ -30,7 +30,8 @@ func (p *program) newExportCommand() *cobra.Command {
 		use: "export", short: "Write the graph as JSON Lines", args: cobra.NoArgs, kind: download,
 		long: `Write sessions, nodes and edges, with their ids, times and counts, as one JSON value a line: a header, agents and templates,
 session by session, and at the end how many there were. memory-graph import makes the same graph of it. All of it is the state at
-one moment, whatever is written meanwhile. A file whose name ends in .gz is gzipped; it appears when it is complete.`,
+one moment, whatever is written meanwhile. A file whose name ends in .gz is gzipped; it appears when it is complete. What goes to a
+pipe or a terminal is kept in a temporary file first (in TMPDIR, with room for all of it), so that the reader may be as slow as it is.`,
 		example: `  memory-graph export -o graph.jsonl.gz
   memory-graph export --session 0196fd1e-8c2f-7a3b-9c55-0d2f4b1c7e11
   memory-graph export --since 24h | ssh backup 'cat >today.jsonl'`,
@@ -52,8 +53,7 @@ func (c *call) export(ctx context.Context, f exportFlags) error {
 	}
 	req := &pb.ExportRequest{SessionIds: f.sessions, UpdatedSince: since, SelfContained: true}
 	if f.file == "" || f.file == "-" {
-		_, err := c.exportTo(ctx, req, c.stdout)
-		return err
+		return c.exportToStdout(ctx, req)
 	}
 	var done jsonl.Trailer
 	err = writeWhole(f.file, func(w io.Writer) error {
@@ -64,6 +64,45 @@ func (c *call) export(ctx context.Context, f exportFlags) error {
 		fmt.Fprintf(c.stderr, "%s: %d nodes, %d edges\n", f.file, done.Nodes, done.Edges)
 	}
 	return err
+}
+
+// exportToStdout writes an export to standard output. The server ends an export that is read too slowly, and an export cannot
+// go on where it ended; so what goes to anything but a file is first read as fast as the server sends it.
+func (c *call) exportToStdout(ctx context.Context, req *pb.ExportRequest) (err error) {
+	if f, ok := c.stdout.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			_, err := c.exportTo(ctx, req, f)
+			return err
+		}
+	}
+	spool, remove, err := temporaryFile("memory-graph-export-*")
+	if err != nil {
+		return fmt.Errorf("keep the export until it is read (-o FILE needs no room for that): %w", err)
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	if _, err := c.exportTo(ctx, req, spool); err != nil {
+		return err
+	}
+	if _, err := spool.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if _, err := io.Copy(c.stdout, spool); err != nil {
+		return fmt.Errorf("write the export: %w", err)
+	}
+	return nil
+}
+
+// temporaryFile opens a new file. Where the system allows it, it has no name any more, so that nothing is left of it however
+// the program ends.
+func temporaryFile(pattern string) (f *os.File, remove func() error, err error) {
+	f, err = os.CreateTemp("", pattern)
+	if err != nil {
+		return nil, nil, err
+	}
+	if os.Remove(f.Name()) == nil {
+		return f, f.Close, nil
+	}
+	return f, func() error { return errors.Join(f.Close(), os.Remove(f.Name())) }, nil
 }
 
 // exportBufferBytes is how much is gathered before it is written.

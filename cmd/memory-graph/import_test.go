@@ -72,6 +72,52 @@ func TestStrictImportFails(t *testing.T) {
 	f.must(t, "import", chatFile(t))
 }
 
+// TestOneUnreadableFileOfAFolder: the others are read, and the counts are told; with --strict they are told, too.
+func TestOneUnreadableFileOfAFolder(t *testing.T) {
+	f := startFake(t)
+	dir := t.TempDir()
+	for name, text := range map[string]string{"a.json": `[{"role":"user","content":"hi"}]`, "b.json.gz": "\x1f\x8b", "c.json": `[{"role":"user","content":"ho"}]`} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := execute(t, "", "import", dir, "--address", f.address)
+	if r.code != exitOK || !strings.Contains(r.err, "skipped: "+filepath.Join(dir, "b.json.gz")+": ") || !strings.Contains(r.out, "6 records created, 0 were there already\n") {
+		t.Errorf("%+v", r)
+	}
+	r = execute(t, "", "import", dir, "--strict", "-o", "json", "--address", f.address)
+	var counts map[string]int64
+	if err := json.Unmarshal([]byte(r.out), &counts); err != nil || r.code != exitFailed || counts["prompts"] == 0 || counts["skipped"] != 1 {
+		t.Errorf("strict: %v: %+v", err, r)
+	}
+	r = execute(t, "", "import", filepath.Join(dir, "b.json.gz"), "--address", f.address)
+	if r.code != exitFailed || !strings.Contains(r.err, "b.json.gz: ") || !strings.Contains(r.out, "as far as the server has said") {
+		t.Errorf("alone: %+v", r)
+	}
+}
+
+// TestLogsOfClaudeCodePassStrict: lines that the program writes for itself are told and are no fault; unknown ones are one.
+func TestLogsOfClaudeCodePassStrict(t *testing.T) {
+	f := startFake(t)
+	const log = `{"type":"file-history-snapshot","messageId":"m","snapshot":{}}
+{"type":"user","uuid":"u","parentUuid":null,"sessionId":"s","timestamp":"2026-01-02T03:04:05Z","message":{"role":"user","content":"hi"}}
+{"type":"system","uuid":"v","parentUuid":"u","sessionId":"s","content":"noticed"}
+`
+	for _, tt := range []struct {
+		more string
+		code int
+	}{{"", exitOK}, {`{"type":"surprise","uuid":"w","sessionId":"s"}` + "\n", exitFailed}} {
+		path := filepath.Join(t.TempDir(), "log.jsonl")
+		if err := os.WriteFile(path, []byte(log+tt.more), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r := execute(t, "", "import", "--strict", path, "--address", f.address)
+		if r.code != tt.code || !strings.Contains(r.err, `left out: `+path+`: 1 lines of type "system" hold no message`) {
+			t.Errorf("%q: %+v", tt.more, r)
+		}
+	}
+}
+
 func TestImportFailures(t *testing.T) {
 	f := startFake(t)
 	dir := t.TempDir()

@@ -313,6 +313,23 @@ func TestExplainOrdinaryErrors(t *testing.T) {
 	}
 }
 
+// TestAdviceFitsTheReason: what is used up decides what to do.
+func TestAdviceFitsTheReason(t *testing.T) {
+	for reason, want := range map[string]string{
+		"READ_TOO_SLOWLY": "write to a file", "DISK_RESERVE": "make room on the server's disk", "OVERLOADED": "a little later", "": "--limit",
+		"REQUEST_TOO_LARGE": "send less", "REPLY_TOO_LARGE": "--limit",
+	} {
+		s, err := status.New(codes.ResourceExhausted, "no more").WithDetails(&errdetails.ErrorInfo{Reason: reason})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := explain(s.Err())
+		if last := got[strings.LastIndex(got, "\n")+1:]; !strings.Contains(last, want) {
+			t.Errorf("%s: %q, want %q", reason, last, want)
+		}
+	}
+}
+
 func TestVersion(t *testing.T) {
 	r := execute(t, "", "version", "-o", "json")
 	var v versionInfo
