@@ -18,7 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// FaultFile: a file is not what was written.
+// FaultFile is of a file that is not what was written.
 const FaultFile Fault = "file"
 
 // FileCheck says whom to tell of a check of files.
