@@ -136,42 +136,6 @@ func (l *Logs) RetainedBytes() uint64 { return l.sizes.sum() }
 // whether that is all there are.
 func (l *Logs) Newest(bytes uint64) (entries uint64, all bool) { return l.sizes.newest(bytes) }
 
-// Verify reads every entry. The error is that of the first entry that is damaged, or of the first that is lacking
-// between the first and the last, unless the hole ends at or below the snapshot index: raft leaves such a hole when it
-// installs a snapshot, and never asks for what lies under it. The count is that of the entries read.
-func (l *Logs) Verify(snapshotIndex uint64) (count int, err error) {
-	first, err := l.FirstIndex()
-	if err != nil {
-		return 0, err
-	}
-	last, err := l.LastIndex()
-	if err != nil {
-		return 0, err
-	}
-	if first > last || (first == 0) != (last == 0) {
-		return 0, l.report(fmt.Errorf("%s: log runs from %d to %d: %w", l.options.File, first, last, ErrDamaged))
-	}
-	if first == 0 {
-		return 0, nil
-	}
-	var log raft.Log
-	for index := first; index <= last; index++ {
-		err := l.GetLog(index, &log)
-		if errors.Is(err, raft.ErrLogNotFound) {
-			if index <= snapshotIndex {
-				continue
-			}
-			err = l.report(fmt.Errorf("%s: log entry %d of %d to %d is not there: %w", l.options.File, index, first, last, ErrDamaged))
-		}
-		if err != nil {
-			return count, err
-		}
-		l.sizes.put(index, storedBytes(&log))
-		count++
-	}
-	return count, nil
-}
-
 // Close closes the inner store.
 func (l *Logs) Close() error { return closeInner(&l.guard, l.inner) }
 
