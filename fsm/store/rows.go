@@ -301,6 +301,9 @@ func decodeEventIndex(b []byte) (pb.EventType, graph.Position, error) {
 	p.format(rowFormat)
 	typ, session := p.uint32(), p.position()
 	p.end()
+	if p.err == nil && typ > math.MaxInt32 {
+		p.fail("event type below 0")
+	}
 	return pb.EventType(typ), session, p.err
 }
 
