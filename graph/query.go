@@ -93,8 +93,7 @@ func (q *Query) Page(v View, p Paging) (Page, error) {
 		if len(page.Nodes) == p.Limit {
 			return false, nil
 		}
-		n, err := m.Node()
-		if err != nil {
+		if err := m.find(); err != nil {
 			return false, err
 		}
 		size := len(m.rec.Wire) + wireOverhead
@@ -106,6 +105,10 @@ func (q *Query) Page(v View, p Paging) (Page, error) {
 			if err := p.Grown(bytes); err != nil {
 				return false, err
 			}
+		}
+		n, err := m.Node()
+		if err != nil {
+			return false, err
 		}
 		page.Nodes = append(page.Nodes, n)
 		place := m.Place

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/tap"
 )
 
@@ -82,16 +83,22 @@ func (g *gate) admit(ctx context.Context, info *tap.Info) (context.Context, erro
 	return context.WithValue(limited, holdKey{}, held), nil
 }
 
-// afford takes what a reply needs of the budget, in place of what its request did; small ones need nothing. What a change
-// replies is about what was sent, and stays on that account: it cannot be refused any more.
-func afford(ctx context.Context, c *call, reply any) error {
+// afford takes what a reply needs of the budget, in place of what its request did; small ones need nothing. A change has been
+// made and cannot be refused any more: its reply takes what it needs in any case.
+func (s *Server) afford(ctx context.Context, c *call, reply any) (any, error) {
 	h := holdOf(ctx)
 	size := sizeOf(reply)
-	switch {
-	case size <= smallRequestBytes:
+	if size <= smallRequestBytes {
 		h.change(0)
-	case c.reads():
-		return h.grow(size)
+		return reply, nil
 	}
-	return nil
+	if c.reads() {
+		if err := h.grow(size); err != nil {
+			return nil, err
+		}
+	}
+	if err := grpc.SetSendCompressor(ctx, encoding.Identity); err != nil {
+		s.logger.Debug("a large reply may be compressed", "method", c.method, "error", err)
+	}
+	return newOutgoing(ctx, s.budget, reply, h.handOver(int64(size))), nil
 }

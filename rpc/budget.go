@@ -31,6 +31,8 @@ var errTooMuch = &graph.Error{
 type requestBudget struct {
 	limit int64
 	taken atomic.Int64
+	// full hears of replies that do not fit; nil for nobody.
+	full func()
 }
 
 // take is false when the bytes do not fit.
@@ -41,6 +43,9 @@ func (b *requestBudget) take(bytes int64) bool {
 	b.taken.Add(-bytes)
 	return false
 }
+
+// charge takes bytes whether they fit or not.
+func (b *requestBudget) charge(bytes int64) { b.taken.Add(bytes) }
 
 func (b *requestBudget) release(bytes int64) { b.taken.Add(-bytes) }
 
@@ -116,10 +121,23 @@ func (h *hold) grow(bytes int) error {
 	}
 	more := (int64(bytes) - h.bytes + growth - 1) / growth * growth
 	if !h.budget.take(more) {
+		if h.budget.full != nil {
+			h.budget.full()
+		}
 		return errOverBudget
 	}
 	h.bytes += more
 	return nil
+}
+
+// handOver leaves what is held to whoever sends a reply of so many bytes, and tells how much that is.
+func (h *hold) handOver(size int64) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	bytes := max(h.bytes, size)
+	h.budget.charge(bytes - h.bytes)
+	h.bytes = 0
+	return bytes
 }
 
 // end gives back all, also what a change that comes late brings.

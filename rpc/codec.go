@@ -29,10 +29,14 @@ type encoded []byte
 
 // Marshal encodes a reply, unless that has been done.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	if b, ok := v.(encoded); ok {
-		return mem.BufferSlice{mem.SliceBuffer(b)}, nil
+	switch v := v.(type) {
+	case encoded:
+		return mem.BufferSlice{mem.SliceBuffer(v)}, nil
+	case *outgoing:
+		return c.send(v)
+	default:
+		return c.CodecV2.Marshal(v)
 	}
-	return c.CodecV2.Marshal(v)
 }
 
 // Unmarshal never fails for a protobuf message. Whoever receives the message has to claim what it has taken of the budget.

@@ -30,7 +30,7 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		reply, err = s.serve(ctx, req, handler)
 	}
 	if err == nil {
-		err = afford(ctx, c, reply)
+		reply, err = s.afford(ctx, c, reply)
 	}
 	err = s.answer(ctx, c, err)
 	s.finished(info.FullMethod, c, err, start)
@@ -220,9 +220,14 @@ func (st *serverStream) SendMsg(m any) error {
 	if st.pace == nil {
 		return st.ServerStream.SendMsg(m)
 	}
+	size := sizeOf(m)
+	if size > smallRequestBytes {
+		st.server.budget.charge(int64(size))
+		m = newOutgoing(st.ctx, st.server.budget, m, int64(size))
+	}
 	st.pace.begin()
 	err := st.ServerStream.SendMsg(m)
-	st.pace.end(sizeOf(m))
+	st.pace.end(size)
 	return err
 }
 

@@ -17,6 +17,8 @@ type partials struct {
 	bytes atomic.Int64
 	// closed hears of each connection that was.
 	closed func(peer net.Addr, bytes int64)
+	// untaken hears of each that was because its peer takes no replies.
+	untaken func(peer net.Addr)
 
 	mu    sync.Mutex
 	conns map[*partialConn]struct{}
@@ -28,7 +30,7 @@ func newPartials(limit int64, closed func(net.Addr, int64)) *partials {
 
 // wrap watches a connection that speaks HTTP/2 in the clear.
 func (p *partials) wrap(c net.Conn) net.Conn {
-	w := &partialConn{Conn: c, all: p, open: map[uint32]struct{}{}, streams: map[uint32]*partial{}}
+	w := &partialConn{Conn: c, all: p, open: map[uint32]struct{}{}, streams: map[uint32]*partial{}, unsent: map[*account]struct{}{}}
 	w.in.skip = len(http2Preface)
 	p.mu.Lock()
 	p.conns[w] = struct{}{}
@@ -97,6 +99,8 @@ type partialConn struct {
 	streams map[uint32]*partial
 	held    int64
 	over    bool
+	// unsent are large messages that are on their way to the peer.
+	unsent map[*account]struct{}
 	// some is the length of open, to be read without the lock.
 	some atomic.Int32
 }

@@ -55,6 +55,8 @@ type Server struct {
 	snapshots atomic.Int64
 	// following are the streams of events.
 	following atomic.Int64
+	// dropped is when connections that take no replies were last looked for, Unix nanoseconds.
+	dropped atomic.Int64
 	// partials are the requests that have not come in full.
 	partials *partials
 	grpc     *grpc.Server
@@ -82,6 +84,11 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 		s.metrics.Closed(telemetry.PartialRequests)
 		s.logger.Warn("closed a connection: requests that do not come in full take all the memory that there is for them", "peer", peer, "bytes", bytes)
 	})
+	s.partials.untaken = func(peer net.Addr) {
+		s.metrics.Closed(telemetry.UntakenReplies)
+		s.logger.Warn("closed a connection: it takes no replies, and they take all the memory that there is for them", "peer", peer)
+	}
+	s.budget.full = s.dropStale
 	s.stop, s.halt = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.ForceServerCodecV2(newCodec(s.budget)),
@@ -166,6 +173,17 @@ func (s *Server) Close() error {
 	s.grpc.Stop()
 	s.streams.Wait()
 	return nil
+}
+
+// dropStale closes the connections that leave replies untaken, when there is no room for other replies: not more often than
+// it can make a difference.
+func (s *Server) dropStale() {
+	now := time.Now()
+	last := s.dropped.Load()
+	if now.UnixNano()-last < int64(s.cfg.StallTimeout/looksPerStall) || !s.dropped.CompareAndSwap(last, now.UnixNano()) {
+		return
+	}
+	s.partials.dropStale(now.Add(-s.cfg.StallTimeout))
 }
 
 // turnedAway counts a call that was not let in.

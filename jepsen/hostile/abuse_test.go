@@ -59,14 +59,15 @@ var abuses = []struct {
 // abuse is what a case works with.
 type abuse struct {
 	node    *cluster.Node
-	session string
+	graph   graphgrpc.MemoryGraphServiceClient
+	session string // its pages are large
 	peers   []net.Conn
 }
 
 // TestAbuse does each of them to one server, while a client that means well is served, and looks at what the server holds
 // during it and after it.
 func TestAbuse(t *testing.T) {
-	node := start(t, "--request-memory", "32MiB", "--partial-request-memory", "32MiB", "--request-timeout", "5s")
+	node := start(t, "--request-memory", "32MiB", "--partial-request-memory", "32MiB", "--request-timeout", "5s", "--stall-timeout", "2s")
 	conn, err := node.Dial()
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +81,7 @@ func TestAbuse(t *testing.T) {
 	}
 	for _, c := range abuses {
 		t.Run(c.name, func(t *testing.T) {
-			a := &abuse{node: node, session: session}
+			a := &abuse{node: node, graph: graph, session: session}
 			served := serve(t, graph)
 			c.do(t, a)
 			now, err := hostile.ReadVitals(t.Context(), node.MetricsAddress())
@@ -104,8 +105,9 @@ func TestAbuse(t *testing.T) {
 	}
 }
 
-// maxAbusedHeap is more than the budgets of the server take, with what is decoded and what is garbage.
-const maxAbusedHeap = 400 << 20
+// maxAbusedHeap is more than the budgets of the server take, with a record of each call that is read to find that there is no
+// room for it, what is decoded, and what is garbage.
+const maxAbusedHeap = 600 << 20
 
 // furnished makes a session whose pages are large.
 func furnished(t *testing.T, g graphgrpc.MemoryGraphServiceClient) string {
@@ -366,7 +368,8 @@ func gone(p *hostile.Peer) bool {
 	}
 }
 
-// untaken asks for pages of 3.6 MB on 50 streams of 4 connections and opens no window for them.
+// untaken asks for pages of 3.6 MB on 50 streams of 4 connections and opens no window for them. Others get such pages again when the
+// server has had enough of it.
 func untaken(t *testing.T, a *abuse) {
 	noWindow := binary.BigEndian.AppendUint32([]byte{0, 4}, 0) // SETTINGS_INITIAL_WINDOW_SIZE
 	body := append([]byte{0x0a, byte(len(a.session))}, a.session...)
@@ -383,9 +386,20 @@ func untaken(t *testing.T, a *abuse) {
 			}
 		}
 	}
-	for _, p := range a.peers {
-		await(t, func() bool { return p.(*hostile.Peer).Ended() > 0 }, "some are refused")
+	ended := func() (n int) {
+		for _, p := range a.peers {
+			n += p.(*hostile.Peer).Ended()
+		}
+		return n
 	}
+	const room = 12 // for such pages, at the most
+	await(t, func() bool { return ended() >= 4*50-room }, "most are refused")
+	await(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err := a.graph.Query(ctx, &graphpb.QueryRequest{SessionId: &a.session})
+		return err == nil
+	}, "somebody else gets a page")
 }
 
 // asksNothing opens calls on 20 connections and sends nothing; the server ends them.

@@ -133,7 +133,7 @@ func (m *Metrics) makeCalls() {
 		Namespace: namespace, Name: "grpc_connections_closed_total", Help: "Connections that this node closed because a bound was reached.",
 	}, []string{"reason"})
 	m.registry.MustRegister(m.requests, m.streamed, m.closed, m.requestDuration)
-	for _, reason := range []string{AddressShare, PartialRequests} {
+	for _, reason := range []string{AddressShare, PartialRequests, UntakenReplies} {
 		m.closed.WithLabelValues(reason)
 	}
 	for _, method := range []string{"StreamQuery", "Export"} {
@@ -235,6 +235,7 @@ func (m *Metrics) Connections(delta int) { m.activeConnections.Add(float64(delta
 const (
 	AddressShare    = "address_share"
 	PartialRequests = "partial_requests"
+	UntakenReplies  = "untaken_replies"
 )
 
 // Closed counts a connection that was closed because a bound was reached.
