@@ -32,7 +32,8 @@ func parseReport(t *testing.T, text string) benchReport {
 func TestBenchEveryWorkload(t *testing.T) {
 	s := startDev(t, on(t.TempDir())...)
 	for _, w := range load.Workloads() {
-		r := parseReport(t, s.must(t, benchQuickly(w.Name)...))
+		// A call that reads a whole stream may take its time on a busy machine, and only what ends in time counts.
+		r := parseReport(t, s.must(t, benchQuickly(w.Name, "--duration", "2s")...))
 		if r.Workload != w.Name || r.Operations == 0 || r.PerSecond <= 0 || r.Seconds <= 0 {
 			t.Errorf("%s: %+v", w.Name, r.Result)
 		}

@@ -90,10 +90,11 @@ func (c *client) again(flush bool) {
 	}
 	c.meant = now
 	if c.loop.pace != nil {
-		var due bool
-		if c.meant, due = c.loop.pace.take(now, c); !due {
-			return
+		meant, due := c.loop.pace.take(now, c)
+		if !due {
+			return // it belongs to the pace now
 		}
+		c.meant = meant
 	}
 	c.begin(flush)
 }
