@@ -153,7 +153,7 @@ func TestNoFigureWithoutWhatWasAcknowledged(t *testing.T) {
 }
 
 func TestAReadThatIsWrongIsAnError(t *testing.T) {
-	if _, err := Run(t.Context(), options(serve(t, &fake{spoil: true}), "read")); err == nil || !strings.Contains(err.Error(), "not what was written") {
+	if _, err := Run(t.Context(), options(serve(t, &fake{spoil: true}), "read")); err == nil || !strings.Contains(err.Error(), "written") {
 		t.Error(err)
 	}
 }
