@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -145,7 +146,7 @@ func kindOfFile(name string) string {
 
 // sample are the offsets to change.
 func sample(size int) (at []int) {
-	const ends, step = 64, 199
+	const ends, step = 40, 397
 	for i := range size {
 		if size <= 4*ends || i < ends || i >= size-ends || i%step == 0 {
 			at = append(at, i)
@@ -162,8 +163,13 @@ func namesFile(text, name string) bool {
 
 func rotIsNoticed(t *testing.T, disk *vfs.MemFS, name string, at int, want []string, prefixes *after) bool {
 	t.Helper()
-	var heard []string
-	s, err := openPebble(disk, crashDir, rotOptions(func(err error) { heard = append(heard, err.Error()) }))
+	var mu sync.Mutex
+	var heard []string // guarded by mu: a compaction tells of what it meets, too
+	s, err := openPebble(disk, crashDir, rotOptions(func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		heard = append(heard, err.Error())
+	}))
 	if err != nil {
 		if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrVersion) || !namesFile(err.Error(), name) {
 			t.Errorf("%s byte %d: refused with %v, which does not name the file", name, at, err)
@@ -173,6 +179,8 @@ func rotIsNoticed(t *testing.T, disk *vfs.MemFS, name string, at int, want []str
 	defer s.Close()
 	got, err := allRows(s)
 	if err != nil {
+		mu.Lock()
+		defer mu.Unlock()
 		if !namesFile(err.Error()+strings.Join(heard, "\n"), name) {
 			t.Errorf("%s byte %d: neither %v nor %q names the file", name, at, err, heard)
 		}

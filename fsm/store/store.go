@@ -23,7 +23,7 @@ type Options struct {
 	// OnMessage hears what the engine does: flushes, compactions. It must not block; nil for none.
 	OnMessage func(text string)
 	// OnError hears of faults, those in the background above all: a write or a sync that failed, a damaged file; of some
-	// more than once. It must not block; nil for none.
+	// more than once. It must not block, and may be called by several goroutines; nil for none.
 	OnError func(error)
 	// OnFull hears that the disk has no room for a write to a file; true says that there is some more now, so the write is
 	// tried again. nil for nobody: such a write fails like any other.
