@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -143,7 +142,7 @@ func (r *rig) invent(v *inventor, m protoreflect.MethodDescriptor) (protobuf.Mes
 	req, reply := newMessage(r.t, m.Input()), newMessage(r.t, m.Output())
 	v.message(req.ProtoReflect(), 4)
 	name := "/" + string(m.Parent().FullName()) + "/" + string(m.Name())
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), callPatience)
 	defer cancel()
 	if !m.IsStreamingClient() && !m.IsStreamingServer() {
 		return req, r.conn.Invoke(ctx, name, req, reply)

@@ -199,8 +199,11 @@ func (r *rig) dial(opts ...grpc.DialOption) *grpc.ClientConn {
 }
 
 // ctx is bounded, so that a test that hangs says where.
+// callPatience is when a test gives a call up: far beyond what it takes under the race detector on a busy machine.
+const callPatience = 2 * time.Minute
+
 func (r *rig) ctx(pairs ...string) context.Context {
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), callPatience)
 	r.t.Cleanup(cancel)
 	return metadata.AppendToOutgoingContext(ctx, pairs...)
 }
