@@ -198,10 +198,10 @@ func (r *rig) dial(opts ...grpc.DialOption) *grpc.ClientConn {
 	return conn
 }
 
-// ctx is bounded, so that a test that hangs says where.
 // callPatience is when a test gives a call up: far beyond what it takes under the race detector on a busy machine.
 const callPatience = 2 * time.Minute
 
+// ctx is bounded, so that a test that hangs says where.
 func (r *rig) ctx(pairs ...string) context.Context {
 	ctx, cancel := context.WithTimeout(r.t.Context(), callPatience)
 	r.t.Cleanup(cancel)
