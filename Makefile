@@ -56,16 +56,14 @@ test-e2e: ## run the black-box tests against real server processes
 	$(GO) test -timeout $(TEST_TIMEOUT) ./jepsen/...
 
 # Tests take the server that they start from MEMORY_GRAPH_BINARY. The one built here writes what it ran to GOCOVERDIR, which go
-# test sets and counts; a test that gives its server an environment of its own passes MEMORY_GRAPH_COVER_DIR as GOCOVERDIR.
+# test sets and counts.
 cover: ## run all tests and measure coverage, servers included; writes cover.out
 	rm -rf $(COVER)
-	mkdir -p $(COVER)/server
+	mkdir -p $(COVER)
 	$(GO) build -cover -covermode=atomic -coverpkg=./... -ldflags '$(LDFLAGS)' -o $(COVER)/memory-graph ./cmd/memory-graph
-	MEMORY_GRAPH_BINARY=$(COVER)/memory-graph MEMORY_GRAPH_COVER_DIR=$(COVER)/server \
+	MEMORY_GRAPH_BINARY=$(COVER)/memory-graph \
 		$(GO) test $(RACE) -count=1 -timeout $(TEST_TIMEOUT) -covermode=atomic -coverpkg=./... -coverprofile=$(COVER)/tests.out ./...
-	$(GO) tool covdata textfmt -i=$(COVER)/server -o=$(COVER)/server.out
-	$(GO) -C $(TOOLS) run ./coverage -min $(COVER_MIN) -module $(MODULE) -out $(CURDIR)/cover.out \
-		$(COVER)/tests.out $(COVER)/server.out
+	$(GO) -C $(TOOLS) run ./coverage -min $(COVER_MIN) -module $(MODULE) -out $(CURDIR)/cover.out $(COVER)/tests.out
 
 # The quick checks come first, the long ones last.
 check: RACE := -race
