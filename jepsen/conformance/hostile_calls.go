@@ -5,19 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	graphpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// listenFor is how long an accepted stream of events is listened to.
-const listenFor = 300 * time.Millisecond
+// headerAccepted is a header that only an accepted stream of events has, at once.
+const headerAccepted = "memory-graph-last-event"
 
 // method is one call of the contract, ready to be sent anything.
 type method struct {
@@ -55,16 +52,11 @@ func contractMethods() ([]method, error) {
 	return all, nil
 }
 
-// call sends one request, a message or raw bytes, and returns what became of it. A stream that is accepted and then says
-// nothing counts as answered with OK.
+// call sends one request, a message or raw bytes, and returns what became of it. A stream of events that is accepted counts as
+// answered with OK, whatever it then says.
 func (m method) call(ctx context.Context, conn *grpc.ClientConn, request any, reply func() any, opts ...grpc.CallOption) error {
 	if !m.desc.ServerStreams && !m.desc.ClientStreams {
 		return conn.Invoke(ctx, m.name, request, reply(), opts...)
-	}
-	if m.name == streamEvents || m.name == subscribe {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, listenFor)
-		defer cancel()
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -82,20 +74,19 @@ func (m method) call(ctx context.Context, conn *grpc.ClientConn, request any, re
 }
 
 func (m method) listen(stream grpc.ClientStream, reply func() any) error {
+	if m.name == streamEvents || m.name == subscribe {
+		if header, err := stream.Header(); err == nil && len(header.Get(headerAccepted)) > 0 {
+			return nil
+		}
+	}
 	for {
 		err := stream.RecvMsg(reply())
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			if header, headerErr := stream.Header(); headerErr == nil && len(header) > 0 && status.Code(err) == codes.DeadlineExceeded {
-				return nil
-			}
 			return err
-		case m.name == streamEvents || m.name == subscribe:
-			return nil
-		}
-		if !m.desc.ServerStreams {
+		case !m.desc.ServerStreams:
 			return nil
 		}
 	}
