@@ -103,11 +103,11 @@ func TestWelcomeWarnsOfOpenAddresses(t *testing.T) {
 
 // TestSampleThatCannotBeLoaded: the server does not claim to be ready with it, and says what it tried.
 func TestSampleThatCannotBeLoaded(t *testing.T) {
-	f := startFake(t)
 	cfg := serverConfig{sample: true}
 	for method, want := range map[string]string{
 		"GetMetrics": "look whether the graph is empty: broken (Internal)", "Import": "load the sample: import: broken (Internal)", "GetSession": "show the sample: broken (Internal)",
 	} {
+		f := startFake(t)
 		f.refusing(method, status.Error(codes.Internal, "broken"))
 		var out bytes.Buffer
 		err := surroundings(nil, &out, nil).welcome(t.Context(), cfg, hclog.NewNullLogger(), address(t, f.address), address(t, f.address))

@@ -143,8 +143,8 @@ func untilAnswered(t *testing.T, o Options) Result {
 }
 
 func TestNoFigureWithoutWhatWasAcknowledged(t *testing.T) {
-	for _, f := range []*fake{{lose: true}, {spoil: true}} {
-		for _, workload := range []string{"write", "batch"} {
+	for _, workload := range []string{"write", "batch"} {
+		for _, f := range []*fake{{lose: true}, {spoil: true}} {
 			if _, err := Run(t.Context(), options(serve(t, f), workload)); err == nil || !strings.Contains(err.Error(), "read back") {
 				t.Errorf("%s, lose %v: %v", workload, f.lose, err)
 			}
