@@ -26,6 +26,15 @@ var additions = map[protoreflect.FullName]string{
 	apiPackage + ".ImportResponse":                  "reply of GraphTransferService.Import",
 	apiPackage + ".ExportRequest":                   "request of GraphTransferService.Export",
 	apiPackage + ".ExportResponse":                  "reply of GraphTransferService.Export",
+	apiPackage + ".BackupService":                   "copies the state and the log out of a running cluster",
+	apiPackage + ".CreateBackupRequest":             "request of BackupService.Create",
+	apiPackage + ".CreateBackupResponse":            "reply of BackupService.Create",
+	apiPackage + ".FollowBackupRequest":             "request of BackupService.Follow",
+	apiPackage + ".FollowBackupResponse":            "reply of BackupService.Follow",
+	apiPackage + ".BackupEntry":                     "a log entry in a reply of BackupService.Follow and in an increment",
+	apiPackage + ".BackupKind":                      "what a backup file holds",
+	apiPackage + ".BackupHeader":                    "begins a backup file",
+	apiPackage + ".BackupTrailer":                   "ends a backup file",
 }
 
 func TestOurContractIsThePublishedOnePlusAdditions(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -31,6 +32,9 @@ const (
 	module      = "github.com/globalbusinessadvisors/llm-memory-graph/proto/"
 	stubPackage = "graphgrpc"
 )
+
+// stubSource is where the stubs say that they come from, as the generator sees it.
+var stubSource = regexp.MustCompile(`/` + stubPackage + `/(\w+\.proto)`)
 
 func main() {
 	root := flag.String("root", "proto", "folder of the .proto files; generated code lands beside them")
@@ -192,8 +196,7 @@ func generate(root, plugin string, names []string, all []*descriptorpb.FileDescr
 			return err
 		}
 		// The stubs' file exists only for the generator: what they name as their source is the file people read.
-		content := strings.ReplaceAll(f.GetContent(), "/"+stubPackage+"/memory_graph.proto", "/memory_graph.proto")
-		content = strings.ReplaceAll(content, "/"+stubPackage+"/transfer.proto", "/transfer.proto")
+		content := stubSource.ReplaceAllString(f.GetContent(), "/$1")
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
 			return err
 		}
