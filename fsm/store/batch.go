@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
-	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 )
 
 // Batch is the effects of one or more log entries on their way into the store. Its writes are seen by its own reads only,
@@ -26,6 +25,7 @@ type Batch struct {
 	events  []Mark // those of this batch
 	kept    int    // how many of them were there at the mark
 	txs     map[graph.Tenant]*Tx
+	telling telling
 	room    scratch
 }
 
@@ -53,6 +53,7 @@ func (b *Batch) System() *System { return &b.system }
 
 // Mark sets the point that Revert goes back to. The start of the batch is one.
 func (b *Batch) Mark() {
+	b.tell()
 	b.rows.mark()
 	b.marked, b.from, b.kept = b.system, b.expiry, len(b.events)
 }
@@ -61,6 +62,7 @@ func (b *Batch) Mark() {
 func (b *Batch) Revert() {
 	b.rows.revert()
 	b.system, b.expiry, b.events = b.marked, b.from, b.events[:b.kept]
+	b.telling.events = 0
 	clear(b.known)
 }
 
@@ -70,6 +72,7 @@ func (b *Batch) Commit() error {
 	if b.gen == nil {
 		return errors.New("commit: the batch is over")
 	}
+	b.tell()
 	digest := b.system.Digest
 	writes := b.rows.all()
 	for _, w := range writes {
@@ -197,73 +200,6 @@ func (b *Batch) change(key []byte, by int64) {
 	} else {
 		b.rows.change(w, b.rows.copy(appendNumber(b.room.value, n)), false)
 	}
-}
-
-// PutEvent appends an event to the feed and to that of its tenant. Keys only grow.
-func (b *Batch) PutEvent(k EventKey, t graph.Tenant, session graph.Position, typ pb.EventType, body []byte) {
-	b.rows.set(b.room.feed(k), b.room.keeps(appendEvent(b.room.value, t, body)))
-	b.rows.set(b.room.tenantFeed(t, k), appendEventIndex(b.room.value, typ, session))
-	b.system.Events++
-	b.system.EventRows++
-	b.system.LastEvent = k
-	b.events = append(b.events, Mark{k, t, session, typ})
-}
-
-// Event is the body of an event; false when there is none or it was trimmed.
-func (b *Batch) Event(k EventKey) ([]byte, bool, error) {
-	_, body, ok, err := b.event(k)
-	return body, ok, err
-}
-
-func (b *Batch) event(k EventKey) (graph.Tenant, []byte, bool, error) {
-	key := feedKey(k)
-	v, ok, err := b.rows.get(key)
-	if err != nil || !ok {
-		return 0, nil, false, at(key, err)
-	}
-	t, body, err := decodeEvent(v)
-	return t, body, err == nil, at(key, err)
-}
-
-// SetEvent replaces the body of an event. It does nothing when the event was trimmed.
-func (b *Batch) SetEvent(k EventKey, body []byte) {
-	t, _, ok, err := b.event(k)
-	if err != nil {
-		panic(fmt.Sprintf("store: change of an event: %v", err))
-	}
-	if ok {
-		b.rows.set(feedKey(k), encodeEvent(t, body))
-	}
-}
-
-// TrimEvents removes the oldest events of revisions below one, at most limit of them.
-func (b *Batch) TrimEvents(below graph.Revision, limit int) (removed int, err error) {
-	r := keyRange{lower: extend(feedKey(b.system.Trimmed), 0), upper: feedKey(EventKey{Revision: below})}
-	if string(r.lower) >= string(r.upper) {
-		return 0, nil
-	}
-	c, err := b.rows.open(r, false)
-	if err != nil {
-		return 0, fmt.Errorf("trim of events: %w", err)
-	}
-	defer c.close()
-	for ok := removed < limit && c.first(); ok; ok = removed < limit && c.next() {
-		v, err := c.value()
-		var t graph.Tenant
-		if err == nil {
-			t, _, err = decodeEvent(v)
-		}
-		if err != nil {
-			return removed, at(c.key(), err)
-		}
-		k := parseEventKey(c.key())
-		b.rows.remove(feedKey(k))
-		b.rows.remove(tenantFeedKey(t, k))
-		b.system.EventRows--
-		b.system.Trimmed = k
-		removed++
-	}
-	return removed, c.err()
 }
 
 // Outcome is the body of an exactly-once row, whether it has expired or not.

@@ -254,9 +254,9 @@ func (c *check) differs(e []byte, sides ledger.Entry) {
 	case isCounter(key):
 		c.o.Report(NewFinding(FaultCount, key, "is %d, counting gives %d", sides.Stored, sides.Due))
 	case sides.Stored > sides.Due:
-		c.o.Report(NewFinding(FaultStray, key, "is there%s, but no record says so", target(value)))
+		c.o.Report(NewFinding(FaultStray, key, "is there%s, but no record says so", target(key, value)))
 	default:
-		c.o.Report(NewFinding(FaultMissing, key, "is not there%s, but a record says so", target(value)))
+		c.o.Report(NewFinding(FaultMissing, key, "is not there%s, but a record says so", target(key, value)))
 	}
 }
 
@@ -264,16 +264,20 @@ func isCounter(key []byte) bool {
 	return key[0] == spaceTenant && len(key) > tenantPrefixBytes && key[tenantPrefixBytes-1] == kindCounter
 }
 
-// target says where a look-up by id leads.
-func target(value []byte) string {
+// target says where a look-up by id leads, and of how many events a row of the feed of a tenant is.
+func target(key, value []byte) string {
 	if len(value) == 0 {
 		return ""
 	}
-	at, err := decodeNumber(value)
-	if err != nil {
+	n, err := decodeNumber(value)
+	switch {
+	case err != nil:
 		return fmt.Sprintf(" with the value %x", value)
+	case key[0] == spaceTenantFeed:
+		return fmt.Sprintf(" with %d events", n)
+	default:
+		return fmt.Sprintf(" leading to position %d", n)
 	}
-	return fmt.Sprintf(" leading to position %d", at)
 }
 
 // system compares what the system says with what was read.

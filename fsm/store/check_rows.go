@@ -337,35 +337,40 @@ func (c *check) event(key, value []byte) {
 		!first && c.last.Revision != k.Revision && k.Ordinal != 0:
 		c.fault(FaultFeed, key, "comes after a gap: the event before it in the feed is %v", c.last)
 	}
-	c.last = k
+	t, bodies, err := decodeEvents(value, nil)
+	c.last = k.plus(len(bodies) - 1)
 	if !c.later {
-		c.done.Events++
+		c.done.Events += uint64(len(bodies))
 	}
-	t, body, err := decodeEvent(value)
 	if err != nil {
 		c.fault(FaultValue, key, "%v", err)
 		return
 	}
-	if !bytes.Equal(encodeEvent(t, body), value) {
+	if !bytes.Equal(encodeEvents(t, bodies...), value) || len(bodies) > maxRowEvents {
 		c.fault(FaultForm, key, "is not written as this program writes it")
 	}
-	c.due(tenantFeedKey(t, k), nil)
-	c.show(TellingRow{Key: k, Tenant: t, Body: body})
+	c.due(tenantFeedKey(t, k), encodeNumber(uint64(len(bodies))))
+	for n, body := range bodies {
+		c.show(TellingRow{Key: k.plus(n), Tenant: t, Body: body})
+	}
 }
 
 func (c *check) eventIndex(key, value []byte) {
-	c.stored(key, nil)
-	typ, session, err := decodeEventIndex(value)
+	if len(key) != tenantFeedKeyBytes {
+		c.fault(FaultKey, key, "is no key of this store")
+		return
+	}
+	events, err := decodeEventIndex(parseEventKey(key), value, nil)
+	c.stored(key, encodeNumber(uint64(len(events))))
 	switch {
 	case err != nil:
 		c.fault(FaultValue, key, "%v", err)
 		return
-	case !bytes.Equal(encodeEventIndex(typ, session), value):
+	case !bytes.Equal(encodeEventIndex(events...), value):
 		c.fault(FaultForm, key, "is not written as this program writes it")
 	}
-	if len(key) == tenantFeedKeyBytes {
-		t := graph.Tenant(binary.BigEndian.Uint32(key[1:]))
-		c.show(IndexedRow{t, EventRow{Key: parseEventKey(key), Type: typ, Session: session}})
+	for _, e := range events {
+		c.show(IndexedRow{graph.Tenant(binary.BigEndian.Uint32(key[1:])), e})
 	}
 }
 

@@ -82,13 +82,11 @@ func (sn *Snapshot) Whole(t graph.Tenant) *View {
 
 // Event is one event of the feed; false when there is none.
 func (sn *Snapshot) Event(k EventKey) (FeedRow, bool, error) {
-	key := feedKey(k)
-	v, ok, err := sn.reader().get(key)
+	row, n, ok, err := findEvent(sn.reader(), k)
 	if err != nil || !ok {
-		return FeedRow{}, false, at(key, err)
+		return FeedRow{}, false, err
 	}
-	t, body, err := decodeEvent(v)
-	return FeedRow{Key: k, Tenant: t, Body: body}, err == nil, at(key, err)
+	return FeedRow{Key: k, Tenant: row.tenant, Body: row.bodies[n]}, true, nil
 }
 
 // Invocations is the next invocation_order of a response, 0 when it has no row.

@@ -269,42 +269,56 @@ func decodeDoomed(b []byte) (graph.Doomed, error) {
 	return d, p.err
 }
 
-// encodeEvent: format, tenant, body.
-func encodeEvent(t graph.Tenant, body []byte) []byte {
-	return appendEvent(make([]byte, 0, 6+len(body)), t, body)
+// encodeEvents: format, tenant, and of each event the length of its body and the body.
+func encodeEvents(t graph.Tenant, bodies ...[]byte) []byte {
+	b := appendEventsHead(nil, t)
+	for _, body := range bodies {
+		b = appendBytes(b, body)
+	}
+	return b
 }
 
-func appendEvent(b []byte, t graph.Tenant, body []byte) []byte {
-	return append(binary.AppendUvarint(append(b, rowFormat), uint64(t)), body...)
+func appendEventsHead(b []byte, t graph.Tenant) []byte {
+	return binary.AppendUvarint(append(b, rowFormat), uint64(t))
 }
 
-func decodeEvent(b []byte) (graph.Tenant, []byte, error) {
+// decodeEvents appends the bodies of the events to a list; they lie in b. There is one at least.
+func decodeEvents(b []byte, list [][]byte) (graph.Tenant, [][]byte, error) {
 	p := parser{b: b}
 	p.format(rowFormat)
 	t := graph.Tenant(p.uint32())
-	return t, p.rest(), p.err
+	for more := true; more; more = len(p.b) > 0 {
+		list = append(list, p.bytes())
+	}
+	return t, list, p.err
 }
 
-// encodeEventIndex: format, type, session.
-func encodeEventIndex(typ pb.EventType, session graph.Position) []byte {
-	return appendEventIndex(make([]byte, 0, 12), typ, session)
+// encodeEventIndex: format, and of each event type and session.
+func encodeEventIndex(events ...EventRow) []byte {
+	b := append(make([]byte, 0, 12), rowFormat)
+	for _, e := range events {
+		b = appendEventIndex(b, e.Type, e.Session)
+	}
+	return b
 }
 
 func appendEventIndex(b []byte, typ pb.EventType, session graph.Position) []byte {
-	b = append(b, rowFormat)
 	b = binary.AppendUvarint(b, uint64(typ))
 	return binary.AppendUvarint(b, uint64(session))
 }
 
-func decodeEventIndex(b []byte) (pb.EventType, graph.Position, error) {
+// decodeEventIndex appends the events of a row, without bodies, to a list. There is one at least.
+func decodeEventIndex(first EventKey, b []byte, list []EventRow) ([]EventRow, error) {
 	p := parser{b: b}
 	p.format(rowFormat)
-	typ, session := p.uint32(), p.position()
-	p.end()
-	if p.err == nil && typ > math.MaxInt32 {
-		p.fail("event type below 0")
+	for n := 0; n == 0 || len(p.b) > 0; n++ {
+		typ := p.uint32()
+		if typ > math.MaxInt32 {
+			p.fail("event type below 0")
+		}
+		list = append(list, EventRow{Key: first.plus(n), Type: pb.EventType(typ), Session: p.position()})
 	}
-	return pb.EventType(typ), session, p.err
+	return list, p.err
 }
 
 // encodeOutcome: format, expiry, body.

@@ -63,6 +63,7 @@ func goldenStore(t testing.TB, s *Store) {
 		x.SetInvocations(2, 6)
 		x.Doom(graph.Doomed{Position: 4, Session: true, Phase: 2, Reached: graph.Place{Time: -7, Position: 8}})
 		b.PutEvent(EventKey{300, 1}, 1, 1, pb.EventType_EVENT_TYPE_SESSION_CREATED, []byte("event"))
+		b.PutEvent(EventKey{300, 2}, 1, 4, pb.EventType_EVENT_TYPE_EDGE_CREATED, []byte("of an edge"))
 		b.PutOutcome(1, [16]byte{1, 15: 2}, 1_700_000_000_000_000_002, []byte("outcome"))
 	})
 }
@@ -189,7 +190,7 @@ func TestDamagedRowsAreNamed(t *testing.T) {
 		{`tenant 1, edge id "edge"`, []byte{1, 1, 1}, edgeByID, ErrDamaged, "1 bytes too many"},
 		{"tenant 1, feed, event 300/1", []byte{1}, events, ErrDamaged, "tenant 1, feed, event 300/1"},
 		{"feed, event 300/1", nil, events, ErrDamaged, "feed, event 300/1: missing"},
-		{"feed, event 300/1", []byte{1, 2}, events, ErrDamaged, "of tenant 2"},
+		{"feed, event 300/1", []byte{1, 2, 0}, events, ErrDamaged, "of tenant 2"},
 		{"feed, event 300/1", []byte{9}, events, ErrVersion, "feed, event 300/1"},
 		{"feed, event 300/1", []byte{1}, wholeFeed, ErrDamaged, "feed, event 300/1"},
 		{"tenant 1, doomed 1", []byte{1, 7}, nodeAt, ErrDamaged, "tenant 1, doomed 1"},
@@ -371,21 +372,20 @@ func FuzzRows(f *testing.F) {
 		again("number", err, func() []byte { return encodeNumber(n) }, func(b []byte) (any, error) { return decodeNumber(b) }, n)
 		d, err := decodeDoomed(b)
 		again("doomed", err, func() []byte { return encodeDoomed(d) }, func(b []byte) (any, error) { return decodeDoomed(b) }, d)
-		eventType, session, err := decodeEventIndex(b)
-		again("event index", err, func() []byte { return encodeEventIndex(eventType, session) }, func(b []byte) (any, error) {
-			typ, _, err := decodeEventIndex(b)
-			return typ, err
-		}, eventType)
+		index, err := decodeEventIndex(EventKey{1, 2}, b, nil)
+		again("event index", err, func() []byte { return encodeEventIndex(index...) }, func(b []byte) (any, error) {
+			return decodeEventIndex(EventKey{1, 2}, b, nil)
+		}, index)
 		expires, body, err := decodeOutcome(b)
 		again("outcome", err, func() []byte { return encodeOutcome(expires, body) }, func(b []byte) (any, error) {
 			_, body, err := decodeOutcome(b)
 			return body, err
 		}, body)
-		tenant, body, err := decodeEvent(b)
-		again("event", err, func() []byte { return encodeEvent(tenant, body) }, func(b []byte) (any, error) {
-			_, body, err := decodeEvent(b)
-			return body, err
-		}, body)
+		tenant, bodies, err := decodeEvents(b, nil)
+		again("events", err, func() []byte { return encodeEvents(tenant, bodies...) }, func(b []byte) (any, error) {
+			_, bodies, err := decodeEvents(b, nil)
+			return bodies, err
+		}, bodies)
 	})
 }
 

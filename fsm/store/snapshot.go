@@ -109,59 +109,78 @@ func (sn *Snapshot) events(t graph.Tenant, after EventKey, session graph.Positio
 		return err
 	}
 	defer c.close()
-	bodies := eventBodies{cursor: c}
+	told := feedCursor{cursor: c}
 	r := prefixRange(tenantFeedPrefix(t))
-	r.lower = extend(tenantFeedKey(t, after), 0)
+	r.lower = tenantFeedKey(t, after.lowestRow())
+	var list []EventRow
 	return scan(sn.reader(), r, func(key, value []byte) (bool, error) {
-		row := EventRow{Key: parseEventKey(key)}
-		var err error
-		if row.Type, row.Session, err = decodeEventIndex(value); err != nil {
+		first := parseEventKey(key)
+		if list, err = decodeEventIndex(first, value, list[:0]); err != nil {
 			return false, err
 		}
-		if session != 0 && row.Session != session {
-			return yield(row), nil
+		for n, row := range list {
+			if !after.Less(row.Key) {
+				continue
+			}
+			if session == 0 || row.Session == session {
+				if row.Body, err = told.body(t, first, n); err != nil {
+					return false, err
+				}
+			}
+			if !yield(row) {
+				return false, nil
+			}
 		}
-		row.Body, err = bodies.body(t, row.Key)
-		return err == nil && yield(row), err
+		return true, nil
 	})
 }
 
-// eventBodies finds events in the global feed, in its order: the next one is most often the next row.
-type eventBodies struct {
+// feedCursor finds events in the global feed, in its order: the next one is most often in the same row or the next.
+type feedCursor struct {
 	cursor cursor
 	placed bool
+	row    feedRow // under the cursor, once events were read there
 }
 
 // find moves the cursor to a key; false when there is no such row.
-func (b *eventBodies) find(key []byte) bool {
-	b.placed = b.placed && b.cursor.next() && string(b.cursor.key()) <= string(key)
-	if !b.placed || string(b.cursor.key()) != string(key) {
-		b.placed = b.cursor.seek(key)
+func (f *feedCursor) find(key []byte) bool {
+	f.placed = f.placed && f.cursor.next() && string(f.cursor.key()) <= string(key)
+	if !f.placed || string(f.cursor.key()) != string(key) {
+		f.placed = f.cursor.seek(key)
 	}
-	return b.placed && string(b.cursor.key()) == string(key)
+	return f.placed && string(f.cursor.key()) == string(key)
 }
 
-func (b *eventBodies) body(t graph.Tenant, k EventKey) ([]byte, error) {
-	key, c := feedKey(k), b.cursor
-	if !b.find(key) {
-		if err := c.err(); err != nil {
-			return nil, at(key, err)
+// body is that of the nth event of a row, which is of a tenant.
+func (f *feedCursor) body(t graph.Tenant, first EventKey, n int) ([]byte, error) {
+	if f.row.first != first || len(f.row.bodies) == 0 {
+		if err := f.read(first); err != nil {
+			return nil, err
 		}
-		return nil, damaged(key, "missing, but in the feed of its tenant")
 	}
-	v, err := c.value()
-	var owner graph.Tenant
-	var body []byte
+	switch {
+	case f.row.tenant != t:
+		return nil, damaged(feedKey(first), fmt.Sprintf("of tenant %d, but in the feed of %d", f.row.tenant, t))
+	case n >= len(f.row.bodies):
+		return nil, damaged(feedKey(first), fmt.Sprintf("has %d events, more are in the feed of its tenant", len(f.row.bodies)))
+	}
+	return append([]byte(nil), f.row.bodies[n]...), nil
+}
+
+func (f *feedCursor) read(first EventKey) error {
+	f.row = feedRow{first: first, bodies: f.row.bodies[:0]}
+	key := feedKey(first)
+	if !f.find(key) {
+		if err := f.cursor.err(); err != nil {
+			return at(key, err)
+		}
+		return damaged(key, "missing, but in the feed of its tenant")
+	}
+	value, err := f.cursor.value()
 	if err == nil {
-		owner, body, err = decodeEvent(v)
+		f.row.tenant, f.row.bodies, err = decodeEvents(value, f.row.bodies)
 	}
-	if err != nil {
-		return nil, at(key, err)
-	}
-	if owner != t {
-		return nil, damaged(key, fmt.Sprintf("of tenant %d, but in the feed of %d", owner, t))
-	}
-	return append([]byte(nil), body...), nil
+	return at(key, err)
 }
 
 // FeedRow is an event of the feed of all tenants.
@@ -181,11 +200,22 @@ func (sn *Snapshot) Feed(after EventKey) iter.Seq2[FeedRow, error] {
 }
 
 func (sn *Snapshot) feed(after EventKey, yield func(FeedRow) bool) error {
-	r := keyRange{extend(feedKey(after), 0), []byte{spaceFeed + 1}}
+	r := keyRange{feedKey(after.lowestRow()), []byte{spaceFeed + 1}}
+	var bodies [][]byte
 	return scan(sn.reader(), r, func(key, value []byte) (bool, error) {
-		t, body, err := decodeEvent(value)
-		row := FeedRow{Key: parseEventKey(key), Tenant: t, Body: append([]byte(nil), body...)}
-		return err == nil && yield(row), err
+		t, list, err := decodeEvents(value, bodies[:0])
+		if err != nil {
+			return false, err
+		}
+		bodies = list
+		first := parseEventKey(key)
+		for n, body := range list {
+			row := FeedRow{Key: first.plus(n), Tenant: t, Body: append([]byte(nil), body...)}
+			if after.Less(row.Key) && !yield(row) {
+				return false, nil
+			}
+		}
+		return true, nil
 	})
 }
 
@@ -223,7 +253,16 @@ func (sn *Snapshot) endEvent(t graph.Tenant, newest bool) (EventKey, bool, error
 	if !c.first() {
 		return EventKey{}, false, c.err()
 	}
-	return parseEventKey(c.key()), true, nil
+	first := parseEventKey(c.key())
+	if !newest {
+		return first, true, nil
+	}
+	value, err := c.value()
+	if err != nil {
+		return EventKey{}, false, at(c.key(), err)
+	}
+	events, err := decodeEventIndex(first, value, nil)
+	return events[len(events)-1].Key, err == nil, at(c.key(), err)
 }
 
 func damaged(key []byte, what string) error {
