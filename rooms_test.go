@@ -38,6 +38,7 @@ const (
 	promModel  = "github.com/prometheus/client_model"
 	promCommon = "github.com/prometheus/common"
 	cobra      = "github.com/spf13/cobra"
+	pflag      = "github.com/spf13/pflag"
 	goPretty   = "github.com/jedib0t/go-pretty/v6"
 	progress   = "github.com/schollz/progressbar/v3"
 	yaml       = "go.yaml.in/yaml/v3"
@@ -52,17 +53,18 @@ var impure = []string{"os", "os/exec", "net", "net/http", "math/rand", "math/ran
 // rooms are the folders of the house; the deepest one that holds a file decides about it.
 //
 // graph ← fsm ← cluster ← rpc ← cmd: a room may use those before it. The cluster agrees on bytes and knows no kinds of nodes: of
-// the messages it may use those of the log alone.
+// the messages it may use those of the log and of its own nodes alone.
 var rooms = []room{
 	{dir: "proto", folders: []string{"proto"}, modules: []string{protobuf}},
 	{dir: "proto/llm/memory/graph/v1/graphgrpc", folders: []string{"proto"}, modules: []string{protobuf, grpcModule}},
+	{dir: peerMessages + "/v1/graphgrpc", folders: []string{"proto"}, modules: []string{protobuf, grpcModule}},
 	{dir: "graph", folders: []string{"graph", "proto"}, modules: []string{protobuf}, forbidden: impure},
 	{dir: "graph/samples", folders: []string{"graph/samples"}},
 	{dir: "fsm", folders: []string{"fsm", "graph", "proto"}, modules: []string{protobuf}, forbidden: impure},
 	{dir: "fsm/store", folders: []string{"fsm/store", "graph", "proto"}, modules: []string{protobuf, pebble, btree}, forbidden: []string{"net", "net/http"}},
 	{
-		dir: "cluster", folders: []string{"cluster", "fsm", "graph", logMessages},
-		modules:   []string{protobuf, raft, raftBolt, bbolt, memberlist, goMetrics, hclog, uuid},
+		dir: "cluster", folders: []string{"cluster", "fsm", "graph", logMessages, peerMessages},
+		modules:   []string{protobuf, grpcModule, raft, raftBolt, bbolt, memberlist, goMetrics, hclog, uuid},
 		forbidden: []string{"net/http"},
 	},
 	{
@@ -74,7 +76,7 @@ var rooms = []room{
 	{dir: "rpc/load", folders: []string{"rpc/load", "cluster/raftlog", "proto"}, modules: []string{protobuf, hdr, xnet, raft}},
 	{
 		dir: "cmd", folders: []string{"cmd", "rpc", "cluster", "fsm", "graph", "proto", "deploy"},
-		modules: []string{protobuf, grpcModule, googleRPC, prometheus, hclog, cobra, goPretty, progress, yaml, term},
+		modules: []string{protobuf, grpcModule, googleRPC, prometheus, hclog, cobra, pflag, goPretty, progress, yaml, term},
 	},
 	{dir: "jepsen", folders: []string{"jepsen", "proto"}, modules: []string{protobuf, grpcModule, googleRPC, uuid}},
 	{dir: "deploy"},
@@ -82,7 +84,10 @@ var rooms = []room{
 	{dir: "."},
 }
 
-const logMessages = "proto/llm/memory/graph/log"
+const (
+	logMessages  = "proto/llm/memory/graph/log"
+	peerMessages = "proto/llm/memory/graph/peer"
+)
 
 // What tests may use on top of their room: a test is nobody's dependency, and jepsen is nothing but tests. Black-box tests
 // start the program, so those of the upper rooms may share jepsen's way of starting one.

@@ -101,6 +101,9 @@ type Config struct {
 	DiskReserve int64
 	// Store are the options of the rows on disk. Its OnError is called before the node's own handling.
 	Store store.Options
+	// Peers makes the node one of several. Nil is for a cluster of one, which opens no port; a folder of such a one can have a
+	// port later. An empty folder with Peers waits for [Node.Found] or [Node.Adopt].
+	Peers *PeersConfig
 	// Retention of events, for ever when zero.
 	Retention fsm.Retention
 	// TickInterval is how often the chores are looked at.
@@ -163,6 +166,8 @@ func (c Config) Validate() error {
 	add(t.Lease <= 0 || t.Lease > t.Heartbeat || t.Heartbeat > t.Election, "timing: want 0 < lease %v <= heartbeat %v <= election %v", t.Lease, t.Heartbeat, t.Election)
 	add(t.Commit < time.Millisecond, "timing: commit is %v, at least 1ms", t.Commit)
 	add(c.DiskReserve < reserve.None, "disk reserve is %d bytes", c.DiskReserve)
+	add(c.Peers != nil && c.Peers.Open == nil, "peers: how to open the port is missing")
+	add(c.Peers != nil && c.Peers.SnapshotRate < 0, "peers: snapshot rate is negative")
 	add(c.Retention.Age < 0, "retention of events is %v", c.Retention.Age)
 	return errors.Join(problems...)
 }

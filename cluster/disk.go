@@ -65,7 +65,7 @@ func (n *Node) settle(folder identity.Folder, rows *store.Store) (identity.Meta,
 	if at := rows.System().Applied; at > 0 {
 		return identity.Meta{}, fmt.Errorf("%s is missing, but the store ends at entry %d: restore the file from a copy", folder.Meta(), at)
 	}
-	meta, err := n.newIdentity()
+	meta, err := n.firstIdentity()
 	if err != nil {
 		return identity.Meta{}, err
 	}

@@ -27,7 +27,7 @@ func (n *Node) openFiles() (files, error) {
 	if !n.config.InMemory {
 		return n.openDisk()
 	}
-	meta, err := n.newIdentity()
+	meta, err := n.firstIdentity()
 	if err != nil {
 		return files{}, err
 	}
@@ -44,7 +44,7 @@ func (n *Node) openFiles() (files, error) {
 
 // keep hangs the files on the node, which closes them from now on.
 func (n *Node) keep(meta identity.Meta, f files) {
-	n.identity = meta
+	n.meta.Store(&meta)
 	n.logs = f.logs
 	n.machine = fsm.New(f.rows)
 	n.snapshots = newSnapshots(f.rows)
@@ -63,12 +63,21 @@ func (n *Node) newIdentity() (identity.Meta, error) {
 	return identity.New{Name: name, Random: n.config.Random, Created: n.config.Clock(), CreatedBy: n.config.Version}.Make()
 }
 
+// firstIdentity is that of an empty folder: of a cluster of its own, or, with a port, of none yet.
+func (n *Node) firstIdentity() (identity.Meta, error) {
+	meta, err := n.newIdentity()
+	if n.config.Peers != nil {
+		meta.ClusterID, meta.Lineage = "", 0
+	}
+	return meta, err
+}
+
 // checkFiles sees that log and rows are whole and belong together. Damage of either is not repaired by starting over:
 // what was promised to clients, and later to other nodes, would be taken back (DECISIONS.md D21).
 func (n *Node) checkFiles(f files) error {
 	sys := f.rows.System()
-	if sys.ClusterID != "" && sys.ClusterID != n.identity.ClusterID {
-		return fmt.Errorf("store is of cluster %s, %s says %s: the folders of two nodes were mixed", sys.ClusterID, n.config.Folder, n.identity.ClusterID)
+	if sys.ClusterID != "" && sys.ClusterID != n.Identity().ClusterID {
+		return fmt.Errorf("store is of cluster %s, %s says %s: the folders of two nodes were mixed", sys.ClusterID, n.config.Folder, n.Identity().ClusterID)
 	}
 	if sys.FeatureLevel > fsm.FeatureLevel {
 		return fmt.Errorf("store has feature level %d, this release knows %d: start a later release", sys.FeatureLevel, fsm.FeatureLevel)
@@ -143,9 +152,19 @@ func remembered(stable *raftlog.Stable, key string) (uint64, error) {
 	return index, err
 }
 
-// found makes the first entry of a new cluster: this node is its only voter. It does nothing when the log has one, and can
-// be done again when a first start was cut short.
-func (n *Node) found(logs raft.LogStore, stable raft.StableStore) error {
+// begin makes the first entry of a new cluster, of which this node is the only voter; a node with a port waits for Found or Adopt
+// instead. It does nothing when the log has an entry, and can be done again when a first start was cut short.
+func (n *Node) begin(logs raft.LogStore, stable raft.StableStore) error {
+	if n.peers != nil {
+		return n.resumeJoining(logs, stable)
+	}
+	if n.Identity().Waits() {
+		return fmt.Errorf("%s is of a node that waits for a cluster: start it with its peer port", n.config.Folder)
+	}
+	return n.foundAlone(logs, stable)
+}
+
+func (n *Node) foundAlone(logs raft.LogStore, stable raft.StableStore) error {
 	last, err := logs.LastIndex()
 	if err != nil {
 		return err
@@ -153,8 +172,8 @@ func (n *Node) found(logs raft.LogStore, stable raft.StableStore) error {
 	if last > 0 || n.machine.Applied() > 0 {
 		return nil
 	}
-	id := raft.ServerID(n.identity.NodeID)
-	members := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: id, Address: n.transport.LocalAddr()}}}
+	id := raft.ServerID(n.Identity().NodeID)
+	members := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: id, Address: raft.ServerAddress(id)}}}
 	if err := stable.SetUint64([]byte(keyCurrentTerm), 1); err != nil {
 		return fmt.Errorf("found cluster: %w", err)
 	}

@@ -69,8 +69,8 @@ func (n *Node) establish() error {
 	if known == "" {
 		return n.bootstrap()
 	}
-	if known != n.identity.ClusterID {
-		n.fatal(fmt.Errorf("log is of cluster %s, this node is of %s", known, n.identity.ClusterID))
+	if known != n.Identity().ClusterID {
+		n.fatal(fmt.Errorf("log is of cluster %s, this node is of %s", known, n.Identity().ClusterID))
 		return n.failed()
 	}
 	return nil
@@ -82,7 +82,7 @@ func (n *Node) bootstrap() error {
 		return fmt.Errorf("bootstrap: make a key: %w", err)
 	}
 	command, err := fsm.EncodeCommand(&logpb.Command{Operation: &logpb.Command_Bootstrap{Bootstrap: &logpb.Bootstrap{
-		ClusterId: n.identity.ClusterID, Lineage: n.identity.Lineage, Key: key, FeatureLevel: fsm.FeatureLevel,
+		ClusterId: n.Identity().ClusterID, Lineage: n.Identity().Lineage, Key: key, FeatureLevel: fsm.FeatureLevel,
 	}}})
 	if err != nil {
 		return fmt.Errorf("bootstrap: %w", err)

@@ -19,15 +19,18 @@ import (
 
 // A Node is one member of a cluster. Open starts it, Close ends it; everything else may be called from any goroutine.
 type Node struct {
-	config   Config
-	logger   hclog.Logger
-	identity identity.Meta
-	machine  *fsm.Machine
+	config  Config
+	logger  hclog.Logger
+	machine *fsm.Machine
+	// meta changes once, when a node that was of no cluster becomes a member of one; joining guards that.
+	meta    atomic.Pointer[identity.Meta]
+	joining sync.Mutex
+	// peers is what a node has that is not alone, nil without a port.
+	peers *peers
 
 	logs      *raftlog.Logs
 	snapshots *snapshots
 	replica   *replica
-	transport *raft.InmemTransport
 	raft      *raft.Raft
 	// parts are closed in the end, the last first.
 	parts closers
@@ -36,6 +39,7 @@ type Node struct {
 	room   *reserve.Guard
 	queue  *queue
 	gate   *gate
+	route  *route
 	reads  readClock
 	notify chan bool
 
@@ -86,7 +90,7 @@ func Open(config Config) (*Node, error) {
 	config = config.withDefaults()
 	n := &Node{
 		config: config, logger: config.Logger.Named("cluster"),
-		queue: newQueue(), gate: newGate(), notify: make(chan bool, notifyBuffer),
+		queue: newQueue(), gate: newGate(), route: newRoute(), notify: make(chan bool, notifyBuffer),
 		started: make(chan struct{}), hasFailed: make(chan struct{}), patience: failedCloseTimeout,
 	}
 	n.life, n.die = context.WithCancel(context.Background())
@@ -115,9 +119,13 @@ func (n *Node) open() error {
 	if err := n.checkFiles(f); err != nil {
 		return err
 	}
+	if err := n.openPeers(); err != nil {
+		return err
+	}
 	if err := n.startRaft(ctx, f); err != nil {
 		return err
 	}
+	n.servePeers()
 	p := &proposer{
 		queue: n.queue, gate: n.gate, log: roomyLog{n.raft, n.room}, clock: n.config.Clock, events: n.config.Events,
 		slots:   make(chan struct{}, MaxEntriesInFlight),
@@ -125,6 +133,7 @@ func (n *Node) open() error {
 	}
 	n.proposing.Go(func() { p.run(proposing) })
 	n.background.Go(func() { n.lead(ctx) })
+	n.background.Go(func() { n.followLeader(ctx) })
 	n.background.Go(func() { n.tidy(ctx) })
 	n.background.Go(func() { n.compact(ctx) })
 	if n.room != nil {
@@ -134,8 +143,7 @@ func (n *Node) open() error {
 }
 
 func (n *Node) startRaft(ctx context.Context, f files) error {
-	_, n.transport = raft.NewInmemTransport(raft.ServerAddress(n.identity.NodeID))
-	n.parts.add(n.transport.Close)
+	transport := n.openTransport(ctx)
 	dog := raftlog.Watchdog{Slow: n.config.Events.slowDisk, Hung: n.fatal}
 	var log raft.LogStore = f.logs
 	if n.config.underLogs != nil {
@@ -149,11 +157,11 @@ func (n *Node) startRaft(ctx context.Context, f files) error {
 	}
 	stable := raftlog.NewWatchStable(vote, dog)
 	n.replica.remember = func(key string, index uint64) error { return stable.SetUint64([]byte(key), index) }
-	if err := n.found(logs, stable); err != nil {
+	if err := n.begin(logs, stable); err != nil {
 		return err
 	}
 	n.running.Store(true)
-	r, err := raft.NewRaft(n.raftConfig(), n.replica, logs, stable, n.snapshots, n.transport)
+	r, err := raft.NewRaft(n.raftConfig(), n.replica, logs, stable, n.snapshots, transport)
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
@@ -168,7 +176,7 @@ func (n *Node) startRaft(ctx context.Context, f files) error {
 // raftConfig is Raft as it runs here (DECISIONS.md D20).
 func (n *Node) raftConfig() *raft.Config {
 	c := raft.DefaultConfig()
-	c.LocalID = raft.ServerID(n.identity.NodeID)
+	c.LocalID = raft.ServerID(n.Identity().NodeID)
 	c.Logger = n.config.Logger.Named("raft")
 	c.HeartbeatTimeout, c.ElectionTimeout = n.config.Timing.Heartbeat, n.config.Timing.Election
 	c.LeaderLeaseTimeout, c.CommitTimeout = n.config.Timing.Lease, n.config.Timing.Commit
@@ -250,5 +258,5 @@ func (n *Node) failed() error {
 // Machine is the state of this node, for readers. Use [Node.Barrier] before a read that has to be fresh.
 func (n *Node) Machine() *fsm.Machine { return n.machine }
 
-// Identity says who this node is.
-func (n *Node) Identity() identity.Meta { return n.identity }
+// Identity says who this node is. ClusterID is empty while it is of no cluster.
+func (n *Node) Identity() identity.Meta { return *n.meta.Load() }

@@ -80,7 +80,7 @@ func (n *Node) alone() bool {
 		return false
 	}
 	servers := members.Configuration().Servers
-	return len(servers) == 1 && servers[0].ID == raft.ServerID(n.identity.NodeID)
+	return len(servers) == 1 && servers[0].ID == raft.ServerID(n.Identity().NodeID)
 }
 
 // takesOverAlone reports that the only voter has not done the first entries of its term yet. It is asked by Raft's main

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -16,9 +17,15 @@ type Status struct {
 	Lineage           uint32
 	// State is Follower, Candidate, Leader or Shutdown.
 	State string
-	// Ready: the node leads and has applied all that was committed before its term.
+	// Ready: the node serves reads, see [Node.Ready].
 	Ready bool
 	Term  uint64
+	// Leader is who leads as far as this node knows; the zero value for nobody.
+	Leader Leader
+	// Members is the newest configuration that this node knows.
+	Members Configuration
+	// LastContact is since this node heard from the leader, 0 on the leader, -1 for never.
+	LastContact time.Duration
 	// Committed, Applied and Durable are indexes of log entries: agreed upon, in the rows, in the rows after a crash.
 	Committed, Applied, Durable uint64
 	// FirstLog and LastLog are the oldest and the newest entry in the log, 0 for none.
@@ -46,8 +53,14 @@ func (n *Node) Status() (Status, error) {
 	sys := n.machine.Store().System()
 	durable, _ := n.machine.Store().DurableApplied()
 	queued, _ := n.queue.state()
+	leader, _ := n.route.get()
+	members, err := n.Configuration()
+	if err != nil {
+		return Status{}, fmt.Errorf("status: %w", err)
+	}
 	return Status{
-		NodeID: n.identity.NodeID, ClusterID: n.identity.ClusterID, Lineage: sys.Lineage,
+		Leader: leader, Members: members, LastContact: n.sinceContact(),
+		NodeID: n.Identity().NodeID, ClusterID: n.Identity().ClusterID, Lineage: sys.Lineage,
 		State: n.raft.State().String(), Ready: n.Ready() == nil, Term: n.raft.CurrentTerm(),
 		Committed: n.raft.CommitIndex(), Applied: n.machine.Applied(), Durable: durable,
 		FirstLog: first, LastLog: last,

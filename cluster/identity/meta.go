@@ -31,11 +31,11 @@ var (
 type Meta struct {
 	// Format is the version of the folder.
 	Format int `json:"format"`
-	// ClusterID is a UUID.
+	// ClusterID is a UUID; empty, with Lineage 0, while the node waits for a cluster to take it in.
 	ClusterID string `json:"cluster_id"`
 	// NodeID is `<name>-<8 hex>`; it is of the folder, not of the machine: a new disk is a new node.
 	NodeID string `json:"node_id"`
-	// Lineage is the one that the node was last in; new at bootstrap, restore and recover. It is never 0.
+	// Lineage is the one that the node was last in; new at bootstrap, restore and recover. It is never 0 in a cluster.
 	Lineage uint32 `json:"lineage"`
 	// KeyIDs are the keys that values of this folder may be encrypted with, none so far.
 	KeyIDs []uint32 `json:"key_ids"`
@@ -114,14 +114,17 @@ func decode(text []byte) (Meta, error) {
 	return file.Meta, nil
 }
 
+// Waits reports that the node is of no cluster yet.
+func (m Meta) Waits() bool { return m.ClusterID == "" }
+
 func (m Meta) check() error {
 	switch {
 	case m.Format != Format:
 		return fmt.Errorf("format %d", m.Format)
-	case m.ClusterID == "", m.NodeID == "":
-		return errors.New("cluster id or node id is empty")
-	case m.Lineage == 0:
-		return errors.New("lineage is 0")
+	case m.NodeID == "":
+		return errors.New("node id is empty")
+	case (m.ClusterID == "") != (m.Lineage == 0):
+		return fmt.Errorf("cluster id is %q, lineage %d: one without the other", m.ClusterID, m.Lineage)
 	case strings.ContainsAny(m.NodeID, "/\\ \n"):
 		return fmt.Errorf("node id %q", m.NodeID)
 	}

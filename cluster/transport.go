@@ -1,0 +1,176 @@
+package cluster
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// Values of the transport (RAFT.md 7). One RPC at a time to a peer: with two, a follower that once fails to store wedges for good.
+const (
+	maxRPCsInFlight  = 1
+	maxPooledStreams = 3
+	rpcTimeout       = 10 * time.Second
+	dialTimeout      = 2 * time.Second
+)
+
+// An ackTransport remembers, per peer, when the newest request was sent that the peer answered in the same term. That is what a
+// strict read round asks for; raft.VerifyLeader also takes the answer to a request from before the read began.
+type ackTransport struct {
+	*raft.NetworkTransport
+	// snapshots bounds what is sent of snapshots.
+	snapshots *throttle
+	// acked has a token when an answer came.
+	acked chan struct{}
+
+	// mu guards acks.
+	mu   sync.Mutex
+	acks map[raft.ServerID]ack
+}
+
+// An ack is what is known of one peer.
+type ack struct {
+	// sent is when the newest request was sent that the peer has answered in term.
+	sent time.Time
+	term uint64
+	// match is the last entry that the peer is known to have.
+	match uint64
+}
+
+func newTransport(port Port, addresses raft.ServerAddressProvider, snapshots *throttle, logger hclog.Logger) *ackTransport {
+	return &ackTransport{
+		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Stream: &ownStreams{StreamLayer: port.Streams(), open: map[*ownConn]struct{}{}}, ServerAddressProvider: addresses, Logger: logger,
+			MaxPool: maxPooledStreams, MaxRPCsInFlight: maxRPCsInFlight, Timeout: rpcTimeout,
+		}),
+		snapshots: snapshots, acked: make(chan struct{}, 1), acks: map[raft.ServerID]ack{},
+	}
+}
+
+// AppendEntries sends entries, or a heartbeat, and notes the answer.
+func (t *ackTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, request *raft.AppendEntriesRequest, response *raft.AppendEntriesResponse) error {
+	sent := time.Now()
+	if err := t.NetworkTransport.AppendEntries(id, target, request, response); err != nil {
+		return err
+	}
+	// The same term: the peer had not moved on when it handled what was sent at that time.
+	if response.Term == request.Term {
+		t.note(id, sent, request, response)
+	}
+	return nil
+}
+
+func (t *ackTransport) note(id raft.ServerID, sent time.Time, request *raft.AppendEntriesRequest, response *raft.AppendEntriesResponse) {
+	t.mu.Lock()
+	a := t.acks[id]
+	if request.Term > a.term {
+		a = ack{term: request.Term}
+	}
+	if request.Term == a.term && sent.After(a.sent) {
+		a.sent = sent
+	}
+	if last := request.PrevLogEntry + uint64(len(request.Entries)); request.Term == a.term && response.Success && last > 0 {
+		a.match = max(a.match, last)
+	}
+	t.acks[id] = a
+	t.mu.Unlock()
+	select {
+	case t.acked <- struct{}{}:
+	default:
+	}
+}
+
+// ack is what is known of a peer in a term.
+func (t *ackTransport) ack(id raft.ServerID, term uint64) (ack, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.acks[id]
+	return a, a.term == term
+}
+
+// haveAcked reports whether a majority of the voters, this node being one or not, has answered in term something sent at or
+// after a moment.
+func (t *ackTransport) haveAcked(since time.Time, term uint64, members raft.Configuration, self raft.ServerID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	voters, acked := 0, 0
+	for _, s := range members.Servers {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		if a := t.acks[s.ID]; s.ID == self || (a.term == term && !a.sent.Before(since)) {
+			acked++
+		}
+	}
+	return acked > voters/2
+}
+
+// ownStreams close every stream in the end: Raft's transport leaves those open that it waits on.
+type ownStreams struct {
+	raft.StreamLayer
+
+	// mu guards what follows.
+	mu     sync.Mutex
+	open   map[*ownConn]struct{}
+	closed bool
+}
+
+// Accept takes a stream.
+func (s *ownStreams) Accept() (net.Conn, error) {
+	c, err := s.StreamLayer.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return s.own(c)
+}
+
+// Dial makes a stream.
+func (s *ownStreams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	c, err := s.StreamLayer.Dial(address, min(timeout, dialTimeout))
+	if err != nil {
+		return nil, err
+	}
+	return s.own(c)
+}
+
+func (s *ownStreams) own(c net.Conn) (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errors.Join(net.ErrClosed, c.Close())
+	}
+	o := &ownConn{Conn: c, streams: s}
+	s.open[o] = struct{}{}
+	return o, nil
+}
+
+// Close ends the listening and every stream.
+func (s *ownStreams) Close() error {
+	s.mu.Lock()
+	open := s.open
+	s.open, s.closed = nil, true
+	s.mu.Unlock()
+	err := s.StreamLayer.Close()
+	for c := range open {
+		c.Conn.Close() // nobody reads from it any more: whether that works does not matter
+	}
+	return err
+}
+
+type ownConn struct {
+	net.Conn
+	streams *ownStreams
+}
+
+// Close closes the stream.
+func (c *ownConn) Close() error {
+	c.streams.mu.Lock()
+	delete(c.streams.open, c)
+	c.streams.mu.Unlock()
+	return c.Conn.Close()
+}
