@@ -40,6 +40,16 @@ var settings = [...]setting{
 	{name: "ENABLE_REFLECTION", flag: "reflection"},
 	{name: "ENABLE_HEALTH", flag: "health"},
 	{name: "DISK_RESERVE", flag: "disk-reserve"},
+	{name: "NODE_ID", flag: "node-id"},
+	{name: "PEER_ADDR", flag: "peer-addr"},
+	{name: "PEER_LISTEN", flag: "peer-listen"},
+	{name: "GOSSIP_ADDR", flag: "gossip-addr"},
+	{name: "GOSSIP_LISTEN", flag: "gossip-listen"},
+	{name: "JOIN", flag: "join"},
+	{name: "BOOTSTRAP_EXPECT", flag: "bootstrap-expect"},
+	{name: "READ_REPLICA", flag: "read-replica"},
+	{name: "RAFT_TIMING", flag: "raft-timing"},
+	{name: clusterSecretFile, flag: "cluster-secret-file"},
 }
 
 // unsupported are variables of features that this version does not have. Starting without what they ask for would be
@@ -52,10 +62,29 @@ var unsupported = [...]string{
 // apiKeyRequired is the one of them that can ask for what there is: no keys.
 const apiKeyRequired = "API_KEY_REQUIRED"
 
-// fromEnvironment fills flags that were not given from variables that are not empty, and reports every problem at once. No
-// value of an unsupported variable is printed: it may be a secret.
-func (p *program) fromEnvironment(cmd *cobra.Command) error {
-	var problems []error
+// fromEnvironment fills flags that nobody has filled from variables that are not empty, and reports every problem at once. No
+// value of an unsupported variable is printed: it may be a secret. A command that lacks a flag is not asked for it.
+func (p *program) fromEnvironment(cmd *cobra.Command, from origins) error {
+	problems := p.refusedVariables(cmd)
+	given := map[string]bool{}
+	for flag := range from {
+		given[flag] = true
+	}
+	for _, s := range settings {
+		v := p.getenv(s.name)
+		if v == "" || given[s.flag] || cmd.Flags().Lookup(s.flag) == nil {
+			continue
+		}
+		from[s.flag] = "environment " + s.name
+		if err := s.set(cmd, v); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", s.name, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// refusedVariables are a problem for each variable that asks for protection, or for a feature, that the command does not have.
+func (p *program) refusedVariables(cmd *cobra.Command) (problems []error) {
 	for _, name := range unsupported {
 		v := p.getenv(name)
 		if wanted, err := strconv.ParseBool(v); name == apiKeyRequired && err == nil && !wanted {
@@ -65,20 +94,12 @@ func (p *program) fromEnvironment(cmd *cobra.Command) error {
 			problems = append(problems, fmt.Errorf("%s is set, but this version has no such feature: unset it to start without", name))
 		}
 	}
-	given := map[string]bool{}
-	for _, s := range settings {
-		given[s.flag] = given[s.flag] || cmd.Flags().Changed(s.flag)
-	}
-	for _, s := range settings {
-		v := p.getenv(s.name)
-		if v == "" || given[s.flag] {
-			continue
-		}
-		if err := s.set(cmd, v); err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", s.name, err))
+	for _, name := range []string{clusterSecret, clusterSecretFile} {
+		if p.getenv(name) != "" && !mayHavePeers(cmd) {
+			problems = append(problems, fmt.Errorf("%s is set, but this node has no peers: unset it, or start a node that has with: memory-graph server", name))
 		}
 	}
-	return errors.Join(problems...)
+	return problems
 }
 
 func (s setting) set(cmd *cobra.Command, v string) (err error) {

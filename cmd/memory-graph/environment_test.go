@@ -31,6 +31,16 @@ func TestFlagBeforeEnvironmentBeforeDefault(t *testing.T) {
 		"ENABLE_REFLECTION":                {"false", "false", "true", "true"},
 		"ENABLE_HEALTH":                    {"0", "false", "true", "true"},
 		"DISK_RESERVE":                     {"512MiB", "512MiB", "0", "0"},
+		"NODE_ID":                          {"n1", "n1", "n2", "n2"},
+		"PEER_ADDR":                        {"a:1", "a:1", "b", "b"},
+		"PEER_LISTEN":                      {"a:1", "a:1", "b", "b"},
+		"GOSSIP_ADDR":                      {"a:1", "a:1", "b", "b"},
+		"GOSSIP_LISTEN":                    {"a:1", "a:1", "b", "b"},
+		"JOIN":                             {"a,b:1", "[a,b:1]", "c", "[c]"},
+		"BOOTSTRAP_EXPECT":                 {"3", "3", "0", "0"},
+		"READ_REPLICA":                     {"true", "true", "false", "false"},
+		"RAFT_TIMING":                      {"wan", "wan", "lan", "lan"},
+		"CLUSTER_SECRET_FILE":              {"secret", "secret", "other", "other"},
 	}
 	if len(tests) != len(settings) {
 		t.Errorf("%d variables are tested, there are %d", len(tests), len(settings))
@@ -43,16 +53,16 @@ func TestFlagBeforeEnvironmentBeforeDefault(t *testing.T) {
 		}
 		value := func(v string, args ...string) string {
 			p := surroundings(map[string]string{s.name: v}, io.Discard, io.Discard)
-			cmd := p.newDevCommand()
+			cmd := p.newServerCommand()
 			if err := cmd.ParseFlags(args); err != nil {
 				t.Fatal(err)
 			}
-			if err := p.fromEnvironment(cmd); err != nil {
+			if _, err := p.settle(cmd); err != nil {
 				t.Fatal(err)
 			}
 			return cmd.Flags().Lookup(s.flag).Value.String()
 		}
-		preset := (&program{}).newDevCommand().Flags().Lookup(s.flag)
+		preset := (&program{}).newServerCommand().Flags().Lookup(s.flag)
 		if got := value(""); got != preset.DefValue {
 			t.Errorf("%s empty: %s is %s, want the default %s", s.name, s.flag, got, preset.DefValue)
 		}
@@ -71,7 +81,7 @@ func TestFlagBeforeEnvironmentBeforeDefault(t *testing.T) {
 func TestLogLevelBeforeItsAlias(t *testing.T) {
 	p := surroundings(map[string]string{"RUST_LOG": "trace", "LOG_LEVEL": "warn"}, io.Discard, io.Discard)
 	cmd := p.newDevCommand()
-	if err := p.fromEnvironment(cmd); err != nil {
+	if _, err := p.settle(cmd); err != nil {
 		t.Fatal(err)
 	}
 	if got := cmd.Flags().Lookup("log-level").Value.String(); got != "warn" {
@@ -133,7 +143,7 @@ func TestVariablesOfFeaturesThatAreNotThereRefuse(t *testing.T) {
 	}
 	for v, want := range map[string]int{"false": 0, "0": 0, "F": 0, "": 0, "true": 1, "1": 1, "no": 1} {
 		p := surroundings(map[string]string{apiKeyRequired: v}, io.Discard, io.Discard)
-		if err := p.fromEnvironment(p.newDevCommand()); (err != nil) != (want == 1) {
+		if _, err := p.settle(p.newDevCommand()); (err != nil) != (want == 1) {
 			t.Errorf("%s=%q: %v", apiKeyRequired, v, err)
 		}
 	}
@@ -194,7 +204,7 @@ func TestWrongServerFlags(t *testing.T) {
 	// Other addresses may have the same port; all that is asked for here is that nothing is said against it.
 	c := &serverConfig{
 		dataDir: "d", grpcHost: "127.0.0.1", metricsHost: "127.0.0.2", grpcPort: 7, metricsPort: 7, logLevel: "off",
-		snapshotThreshold: 1, snapshotInterval: time.Second, trailingLogs: 1024, limits: defaultLimits(),
+		snapshotThreshold: 1, snapshotInterval: time.Second, trailingLogs: 1024, limits: defaultLimits(), peers: peersConfig{nodeID: "dev"},
 	}
 	if err := c.validate(); err != nil {
 		t.Error(err)

@@ -41,6 +41,7 @@ const (
 func (p *program) commands() []*cobra.Command {
 	return []*cobra.Command{
 		p.newDevCommand(),
+		p.newServerCommand(),
 		p.newCheckCommand(),
 		p.newSessionCommand(),
 		p.newNodeCommand(),

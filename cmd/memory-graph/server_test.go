@@ -195,7 +195,7 @@ func writeFile(t *testing.T, path, text string) {
 func openServer(t *testing.T) *rpc.Server {
 	t.Helper()
 	cfg := &serverConfig{
-		inMemory: true, grpcHost: defaultHost, metricsHost: defaultHost, logLevel: "off", limits: defaultLimits(),
+		inMemory: true, grpcHost: defaultHost, metricsHost: defaultHost, logLevel: "off", limits: defaultLimits(), peers: peersConfig{nodeID: "dev"},
 		snapshotThreshold: cluster.DefaultSnapshotThreshold, trailingLogs: cluster.DefaultTrailingLogs,
 	}
 	node, err := cluster.Open(cfg.node(hclog.NewNullLogger(), func(err error) { t.Error(err) }))
