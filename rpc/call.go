@@ -43,7 +43,7 @@ const (
 
 // A call is who asks and under which conditions, as its interceptor has read it from the request.
 type call struct {
-	// method is the short name, `AddPrompt`.
+	// method is the short name, see [shortName].
 	method string
 	tenant graph.Tenant
 	// idempotencyKey is empty when the caller gave none.
@@ -56,6 +56,17 @@ type call struct {
 	progress *progress
 	// revision is that of the reply, 0 until it is known.
 	revision atomic.Uint64
+}
+
+// clusterCalls begins the names of ClusterService's calls, some of which other services have, too.
+const clusterCalls = ownServices + "ClusterService/"
+
+// shortName is the name of a call as metrics and logs have it: `AddPrompt`, `ClusterStatus`.
+func shortName(fullMethod string) string {
+	if name, ok := strings.CutPrefix(fullMethod, clusterCalls); ok {
+		return "Cluster" + name
+	}
+	return fullMethod[strings.LastIndexByte(fullMethod, '/')+1:]
 }
 
 // at notes the revision that the reply is of.
@@ -85,7 +96,7 @@ func tenantOf(ctx context.Context) graph.Tenant { return callOf(ctx).tenant }
 
 // newCall reads the metadata of a request. The call is usable even with an error.
 func newCall(ctx context.Context, fullMethod string) (*call, error) {
-	c := &call{method: fullMethod[strings.LastIndexByte(fullMethod, '/')+1:], tenant: graph.DefaultTenant}
+	c := &call{method: shortName(fullMethod), tenant: graph.DefaultTenant}
 	md, _ := metadata.FromIncomingContext(ctx)
 	for _, read := range []func(metadata.MD) error{c.readKey, c.readConsistency, c.readMinRevision, c.readCascade} {
 		if err := read(md); err != nil {

@@ -47,6 +47,8 @@ type Config struct {
 	Disk func() telemetry.Disk
 	// Limit says what this node does not do although it serves, for the metrics port; nil for a node without limits.
 	Limit func() error
+	// Cluster answers ClusterService; nil for a server without that service.
+	Cluster Cluster
 	// Logger hears of panics and of damage; nil for none.
 	Logger hclog.Logger
 }

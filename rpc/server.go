@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,6 +108,9 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 	services := budgeted{s.grpc, s.budget}
 	graphgrpc.RegisterMemoryGraphServiceServer(services, s)
 	graphgrpc.RegisterGraphTransferServiceServer(services, &transfer{Server: s})
+	if cfg.Cluster != nil {
+		graphgrpc.RegisterClusterServiceServer(services, &admin{cluster: cfg.Cluster})
+	}
 	if cfg.Health {
 		grpc_health_v1.RegisterHealthServer(services, &healthService{server: s})
 	}
@@ -123,12 +125,12 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 // methods are the calls that metrics know from the start.
 func methods() []string {
 	var names []string
-	for _, service := range []grpc.ServiceDesc{graphgrpc.MemoryGraphService_ServiceDesc, graphgrpc.GraphTransferService_ServiceDesc} {
+	for _, service := range []grpc.ServiceDesc{graphgrpc.MemoryGraphService_ServiceDesc, graphgrpc.GraphTransferService_ServiceDesc, graphgrpc.ClusterService_ServiceDesc} {
 		for _, m := range service.Methods {
-			names = append(names, m.MethodName)
+			names = append(names, shortName("/"+service.ServiceName+"/"+m.MethodName))
 		}
 		for _, m := range service.Streams {
-			names = append(names, m.StreamName)
+			names = append(names, shortName("/"+service.ServiceName+"/"+m.StreamName))
 		}
 	}
 	return names
@@ -188,7 +190,7 @@ func (s *Server) dropStale() {
 
 // turnedAway counts a call that was not let in.
 func (s *Server) turnedAway(method string, refusal error) {
-	c := &call{method: method[strings.LastIndexByte(method, '/')+1:]}
+	c := &call{method: shortName(method)}
 	s.finished(method, c, refusal, time.Now())
 }
 

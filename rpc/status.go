@@ -66,6 +66,24 @@ func logAnswer(k LogKind) answer {
 	}
 }
 
+// memberAnswer is the row of what was not done with a member.
+func memberAnswer(r MemberReason) answer {
+	a := answer{reason: string(r)}
+	switch r {
+	case ReasonUnknownMember:
+		a.code = codes.NotFound
+	case ReasonUnreachable:
+		a.code, a.retry = codes.Unavailable, time.Second
+	case ReasonQuorum, ReasonMemberState:
+		a.code = codes.FailedPrecondition
+	case ReasonChanging:
+		a.code, a.retry = codes.Aborted, time.Second
+	default:
+		panic("rpc: no code for " + string(r))
+	}
+	return a
+}
+
 // plainAnswers are the rows of errors that carry nothing but what they are, in the order in which they are tried.
 func plainAnswers() []struct {
 	is error
@@ -113,6 +131,11 @@ func asStatus(err error) (st error, damaged bool) {
 			a.retry = log.RetryAfter
 		}
 		return build(a, log.Error(), a.reason, meta), false
+	}
+	var member *MemberError
+	if errors.As(err, &member) {
+		a := memberAnswer(member.Reason)
+		return build(a, member.Error(), a.reason, meta, &errdetails.ResourceInfo{ResourceType: "member", ResourceName: clip(member.NodeID, maxFieldBytes)}), false
 	}
 	for _, p := range plainAnswers() {
 		if errors.Is(err, p.is) {
