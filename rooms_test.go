@@ -64,9 +64,13 @@ var rooms = []room{
 	{dir: "fsm/store", folders: []string{"fsm/store", "graph", "proto"}, modules: []string{protobuf, pebble, btree}, forbidden: []string{"net", "net/http"}},
 	{
 		dir: "cluster", folders: []string{"cluster", "fsm", "graph", logMessages, peerMessages},
-		modules:   []string{protobuf, grpcModule, raft, raftBolt, bbolt, memberlist, goMetrics, hclog, uuid},
+		modules:   []string{protobuf, grpcModule, raft, raftBolt, bbolt, goMetrics, hclog, uuid},
 		forbidden: []string{"net/http"},
 	},
+	{dir: "cluster/peer", folders: []string{"cluster/peer", peerMessages}, modules: []string{grpcModule, raft, hclog}, forbidden: []string{"net/http"}},
+	{dir: "cluster/peer/secret"},
+	{dir: "cluster/peer/memnet"},
+	{dir: "cluster/gossip", folders: []string{"cluster/gossip", "cluster/peer/secret"}, modules: []string{protobuf, memberlist, hclog}, forbidden: []string{"net/http"}},
 	{
 		dir: "rpc", folders: []string{"rpc", "cluster", "fsm", "graph", "proto"},
 		modules: []string{protobuf, grpcModule, googleRPC, prometheus, promModel, goMetrics, hclog, uuid},
@@ -94,12 +98,14 @@ const (
 var (
 	testModules = []string{"github.com/google/go-cmp", "pgregory.net/rapid", "go.uber.org/goleak", protobuf, hclog, yaml}
 	testFolders = map[string][]string{
-		"cluster": {"proto"},
-		"rpc":     {"jepsen"},
-		"cmd":     {"jepsen"},
-		"jepsen":  {"graph", "rpc/importer"},
-		"deploy":  {"proto"},
-		".":       {"proto"},
+		"cluster":        {"proto"},
+		"cluster/peer":   {"cluster"},
+		"cluster/gossip": {"cluster/peer"},
+		"rpc":            {"jepsen"},
+		"cmd":            {"jepsen"},
+		"jepsen":         {"graph", "rpc/importer"},
+		"deploy":         {"proto"},
+		".":              {"proto"},
 	}
 	blackBoxModules = map[string][]string{
 		"rpc":      {promCommon},
