@@ -472,8 +472,8 @@ func (x *BackupHeader) GetCreatedBy() string {
 // BackupTrailer ends a file.
 type BackupTrailer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Of a full backup: how many rows there are, and what they are of.
-	Rows     uint64 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Of a full backup: how many records there are, and of what.
+	Records  uint64 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
 	Nodes    uint64 `protobuf:"varint,2,opt,name=nodes,proto3" json:"nodes,omitempty"`
 	Edges    uint64 `protobuf:"varint,3,opt,name=edges,proto3" json:"edges,omitempty"`
 	Sessions uint64 `protobuf:"varint,4,opt,name=sessions,proto3" json:"sessions,omitempty"`
@@ -524,9 +524,9 @@ func (*BackupTrailer) Descriptor() ([]byte, []int) {
 	return file_llm_memory_graph_v1_backup_proto_rawDescGZIP(), []int{6}
 }
 
-func (x *BackupTrailer) GetRows() uint64 {
+func (x *BackupTrailer) GetRecords() uint64 {
 	if x != nil {
-		return x.Rows
+		return x.Records
 	}
 	return 0
 }
@@ -642,9 +642,9 @@ const file_llm_memory_graph_v1_backup_proto_rawDesc = "" +
 	"\acreated\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x1d\n" +
 	"\n" +
 	"created_by\x18\n" +
-	" \x01(\tR\tcreatedBy\"\xd7\x02\n" +
-	"\rBackupTrailer\x12\x12\n" +
-	"\x04rows\x18\x01 \x01(\x04R\x04rows\x12\x14\n" +
+	" \x01(\tR\tcreatedBy\"\xdd\x02\n" +
+	"\rBackupTrailer\x12\x18\n" +
+	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x14\n" +
 	"\x05nodes\x18\x02 \x01(\x04R\x05nodes\x12\x14\n" +
 	"\x05edges\x18\x03 \x01(\x04R\x05edges\x12\x1a\n" +
 	"\bsessions\x18\x04 \x01(\x04R\bsessions\x12\x16\n" +
