@@ -63,6 +63,15 @@ func surely(kind Kind, err error) error { return &Error{Kind: kind, NotProposed:
 
 func perhaps(kind Kind, err error) error { return &Error{Kind: kind, Err: err} }
 
+// notSurely takes back that a command was surely not proposed.
+func notSurely(err error) error {
+	var e *Error
+	if !errors.As(err, &e) || !e.NotProposed {
+		return err
+	}
+	return &Error{Kind: e.Kind, Err: e.Err}
+}
+
 func interrupted(ctx context.Context, notProposed bool) error {
 	return &Error{Kind: Interrupted, NotProposed: notProposed, Err: ctx.Err()}
 }

@@ -48,7 +48,7 @@ func (n *Node) keep(meta identity.Meta, f files) {
 	n.logs = f.logs
 	n.machine = fsm.New(f.rows)
 	n.snapshots = newSnapshots(f.rows)
-	n.replica = &replica{machine: n.machine, events: n.config.Events, fatal: n.fatal, appended: f.logs.AppendedBytes}
+	n.replica = &replica{machine: n.machine, events: n.config.Events, fatal: n.fatal, appended: f.logs.AppendedBytes, sent: n.sent, skipped: n.sendAgain}
 	n.parts.add(f.stable.Close)
 	n.parts.add(f.logs.Close)
 	n.parts.add(n.machine.Close)

@@ -35,6 +35,11 @@ func (g *gate) state() (term uint64, changed <-chan struct{}) {
 	return g.term, g.changed
 }
 
+func (g *gate) open() bool {
+	term, _ := g.state()
+	return term != 0
+}
+
 // wait returns the term once the gate is open. The error is that of the context.
 func (g *gate) wait(ctx context.Context) (uint64, error) {
 	for {

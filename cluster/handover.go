@@ -85,3 +85,22 @@ func (n *Node) otherVoters() int {
 	}
 	return voters
 }
+
+// stuckAfter is how long a leader may answer that a transfer is in progress. Raft can forget to end one (hashicorp/raft#696), and such a
+// leader takes no command any more, nor gives way.
+const stuckAfter = 10 * time.Second
+
+// stuckTransfer hears what this node's log answers, nil for success, and ends a node that does not come out of a transfer.
+func (n *Node) stuckTransfer(err error) {
+	if !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+		n.transferring.Store(0)
+		return
+	}
+	now := time.Now().UnixNano()
+	if n.transferring.CompareAndSwap(0, now) {
+		return
+	}
+	if since := time.Duration(now - n.transferring.Load()); since > stuckAfter {
+		n.fatal(fmt.Errorf("leadership transfer has been in progress for %v: this node would neither lead nor follow: %w", since, err))
+	}
+}

@@ -29,6 +29,7 @@ func (n *Node) lead(ctx context.Context) {
 				n.takeOver(ctx)
 			} else if n.gate.set(0) {
 				n.config.Events.leader(false, n.raft.CurrentTerm())
+				n.refuseForwarded()
 			}
 		}
 	}

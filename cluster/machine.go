@@ -32,6 +32,10 @@ type replica struct {
 	// snapshotAt is the count at the last snapshot.
 	snapshotAt atomic.Uint64
 
+	// sent are the commands of this node that wait for their entries, skipped is called when a snapshot brought some.
+	sent    *sentCommands
+	skipped func([]*proposal)
+
 	// mu lets one goroutine at a time at the parts of machine that are for one.
 	mu sync.Mutex
 	// failed is why nothing is applied any more, guarded by mu.
@@ -65,6 +69,9 @@ func (r *replica) ApplyBatch(logs []*raft.Log) []any {
 		}
 		responses[i] = results[i]
 		commands += len(results[i])
+	}
+	if err == nil {
+		err = r.sent.applied(entries, results)
 	}
 	if err == nil {
 		r.events.applied(len(entries), commands, time.Since(start))
@@ -113,6 +120,9 @@ func (r *replica) Restore(rc io.ReadCloser) error {
 		return fmt.Errorf("install snapshot at entry %d: %w", in.meta.Index, err)
 	}
 	r.snapshotAt.Store(r.appended())
+	if missed := r.sent.skipped(in.meta.Index); len(missed) > 0 {
+		r.skipped(missed)
+	}
 	r.events.installed(in.meta.Index, time.Since(start))
 	return nil
 }

@@ -36,12 +36,17 @@ type Node struct {
 	parts closers
 
 	// room watches the disk; nil in memory.
-	room   *reserve.Guard
-	queue  *queue
-	gate   *gate
-	route  *route
-	reads  readClock
-	notify chan bool
+	room  *reserve.Guard
+	queue *queue
+	gate  *gate
+	route *route
+	// sent are commands that wait for their entries; forward takes them to the leader, nil on a node without others.
+	sent    *sentCommands
+	forward *forwarder
+	// confirms find read indexes where this node leads, asks where another does.
+	confirms, asks *rounds
+	reads          readClock
+	notify         chan bool
 
 	// stopProposing ends the proposer at once, stop the loops of background.
 	stopProposing context.CancelFunc
@@ -52,6 +57,8 @@ type Node struct {
 	life context.Context
 	dead <-chan struct{}
 	die  context.CancelFunc
+	// transferring is since when Raft says that a leadership transfer is in progress, in Unix nanoseconds; 0 for not.
+	transferring atomic.Int64
 	// running: Open has done its checks, so that what fails is no longer returned by it.
 	running atomic.Bool
 	// started is closed when raft is there.
@@ -90,7 +97,7 @@ func Open(config Config) (*Node, error) {
 	config = config.withDefaults()
 	n := &Node{
 		config: config, logger: config.Logger.Named("cluster"),
-		queue: newQueue(), gate: newGate(), route: newRoute(), notify: make(chan bool, notifyBuffer),
+		queue: newQueue(), gate: newGate(), route: newRoute(), sent: newSentCommands(), notify: make(chan bool, notifyBuffer),
 		started: make(chan struct{}), hasFailed: make(chan struct{}), patience: failedCloseTimeout,
 	}
 	n.life, n.die = context.WithCancel(context.Background())
@@ -125,15 +132,16 @@ func (n *Node) open() error {
 	if err := n.startRaft(ctx, f); err != nil {
 		return err
 	}
+	n.startForwarding(ctx)
 	n.servePeers()
 	p := &proposer{
-		queue: n.queue, gate: n.gate, log: roomyLog{n.raft, n.room}, clock: n.config.Clock, events: n.config.Events,
+		forward: n.forward,
+		queue:   n.queue, gate: n.gate, log: roomyLog{n.raft, n.room}, clock: n.config.Clock, events: n.config.Events,
 		slots:   make(chan struct{}, MaxEntriesInFlight),
 		instant: func() int64 { return n.machine.Store().System().Instant },
 	}
 	n.proposing.Go(func() { p.run(proposing) })
 	n.background.Go(func() { n.lead(ctx) })
-	n.background.Go(func() { n.followLeader(ctx) })
 	n.background.Go(func() { n.tidy(ctx) })
 	n.background.Go(func() { n.compact(ctx) })
 	if n.room != nil {
@@ -191,7 +199,7 @@ func (n *Node) raftConfig() *raft.Config {
 	return c
 }
 
-// Close stops taking commands, finishes those that wait for at most five seconds, and ends when the last goroutine of the
+// Close hands leadership over, stops taking commands, finishes those that wait for at most five seconds, and ends when the last goroutine of the
 // node is gone and its files are closed. Of a node that has failed, whose disk may hang, it gives up after five seconds more:
 // the process should end then. It may be called more than once.
 func (n *Node) Close() error {
@@ -213,15 +221,20 @@ func (n *Node) Close() error {
 }
 
 func (n *Node) close() error {
+	if n.peers != nil {
+		if err := n.HandOver(n.life); err != nil {
+			n.logger.Warn("this node goes down while it leads", "error", err)
+		}
+	}
 	n.queue.close()
-	if term, _ := n.gate.state(); term == 0 {
+	if leader, _ := n.forward.leader(); !n.gate.open() && leader == (Leader{}) {
 		n.stopProposing()
 	}
 	drained := time.AfterFunc(drainTimeout, n.stopProposing)
 	n.proposing.Wait()
 	drained.Stop()
 	n.stop()
-	err := n.raft.Shutdown().Error()
+	err := n.shutRaft()
 	n.background.Wait()
 	n.gate.set(0)
 	n.die()
@@ -229,6 +242,17 @@ func (n *Node) close() error {
 		return fmt.Errorf("close node: %w", err)
 	}
 	return nil
+}
+
+// shutRaft ends Raft. Its calls to other nodes, which it waits for, end with the streams that they are on.
+func (n *Node) shutRaft() error {
+	down := n.raft.Shutdown()
+	if n.peers == nil {
+		return down.Error()
+	}
+	n.forward.close()
+	err := n.peers.transport.Close()
+	return errors.Join(down.Error(), err)
 }
 
 // fatal ends the work of this node and tells whoever may end the process. While Open checks the files it does nothing: Open

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
@@ -19,6 +20,8 @@ type peers struct {
 	addresses *addressBook
 	server    *grpc.Server
 	serving   sync.WaitGroup
+	// readIndexes counts those that were found for other nodes.
+	readIndexes atomic.Uint64
 
 	// mu guards connections, by node id, or by address where that is not known.
 	mu          sync.Mutex
@@ -97,6 +100,23 @@ func (n *Node) servePeers() {
 	})
 }
 
+// startForwarding starts what a node among others does beside Raft.
+func (n *Node) startForwarding(ctx context.Context) {
+	n.background.Go(func() { n.followLeader(ctx) })
+	if n.peers == nil {
+		return
+	}
+	n.forward = &forwarder{
+		self: n.Identity().NodeID, queue: n.queue, sent: n.sent, route: n.route, gate: n.gate, connect: n.connectTo,
+		logger: n.logger, life: n.life, stuck: n.stuckTransfer, window: make(chan struct{}, maxBatchesInFlight),
+	}
+	n.confirms, n.asks = newRounds(n.confirm), newRounds(n.askLeader)
+	n.background.Go(func() { n.forward.watch(ctx) })
+	n.background.Go(func() { n.confirms.run(ctx) })
+	n.background.Go(func() { n.asks.run(ctx) })
+	n.background.Go(func() { n.keepFresh(ctx) })
+}
+
 // close ends every call from and to other nodes.
 func (p *peers) close() error {
 	if p.server != nil {
@@ -142,6 +162,15 @@ func (p *peers) connect(nodeID, address string) (*grpc.ClientConn, error) {
 
 // maxConnections is how many connections are kept before those to nodes that are not members are closed.
 const maxConnections = 32
+
+// connectTo is the connection to a node that leads, where it was last seen.
+func (n *Node) connectTo(l Leader) (*grpc.ClientConn, error) {
+	address, ok := n.peers.addresses.find(raft.ServerID(l.NodeID))
+	if !ok {
+		address = l.Address
+	}
+	return n.peers.connect(l.NodeID, address)
+}
 
 // forget closes the connections to nodes that are not members, if there are many.
 func (p *peers) forget(members raft.Configuration) error {

@@ -41,6 +41,7 @@ func (n *Node) submit(ctx context.Context, command []byte) (fsm.Result, error) {
 		return fsm.Result{}, surely(Failed, err)
 	}
 	p := newProposal(command)
+	p.deadline, _ = ctx.Deadline()
 	if err := n.queue.put(p); err == errQueueFull {
 		n.config.Events.refused()
 		return fsm.Result{}, surely(Overloaded, err)
@@ -51,15 +52,21 @@ func (n *Node) submit(ctx context.Context, command []byte) (fsm.Result, error) {
 	case o := <-p.done:
 		return o.result, o.err
 	case <-ctx.Done():
-		return fsm.Result{}, interrupted(ctx, n.queue.remove(p))
+		return n.giveUp(p, Interrupted, ctx.Err())
 	case <-n.dead:
-		select {
-		case o := <-p.done:
-			return o.result, o.err
-		default:
-			return fsm.Result{}, &Error{Kind: Stopping, NotProposed: n.queue.remove(p), Err: errClosed}
-		}
+		return n.giveUp(p, Stopping, errClosed)
 	}
+}
+
+// giveUp ends the wait for a proposal: it is surely not proposed when it still waits and was never on its way.
+func (n *Node) giveUp(p *proposal, kind Kind, why error) (fsm.Result, error) {
+	waited := n.queue.remove(p)
+	if p.settled.Swap(true) {
+		o := <-p.done
+		return o.result, o.err
+	}
+	n.sent.remove(p)
+	return fsm.Result{}, &Error{Kind: kind, NotProposed: waited && !p.maybe.Load(), Err: why}
 }
 
 // applyLog is what a proposer needs of Raft.
@@ -77,6 +84,8 @@ type proposer struct {
 	log    applyLog
 	clock  func() time.Time
 	events Events
+	// forward takes commands to another node that leads; nil on a node without others.
+	forward *forwarder
 
 	slots   chan struct{}
 	flights sync.WaitGroup
@@ -98,36 +107,34 @@ func (p *proposer) run(ctx context.Context) {
 			break
 		}
 		for _, q := range left {
-			q.done <- outcome{err: surely(Stopping, errClosed)}
+			q.turnAway(Stopping, errClosed)
 		}
 	}
 	p.flights.Wait()
+	p.forward.abandon()
 }
 
 // next proposes one entry; false when there is nothing more to do.
 func (p *proposer) next(ctx context.Context) bool {
+	busy := p.busy() // before the queue is looked at: what is on its way may come back to it
 	waiting, closed := p.queue.state()
 	if waiting == 0 {
-		if closed {
-			return false
-		}
-		select {
-		case <-p.queue.wake:
-			return true
-		case <-ctx.Done():
-			return false
-		}
+		return p.idle(ctx, closed, busy)
 	}
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
 		return false
 	}
-	term, err := p.gate.wait(ctx)
+	term, err := p.way(ctx)
 	if err != nil {
 		return false
 	}
-	batch := p.queue.take()
+	if term == 0 {
+		<-p.slots
+		return p.forward.next(ctx)
+	}
+	batch := onTime(p.queue.take())
 	if len(batch) == 0 {
 		<-p.slots // all of it was taken back
 		return true
@@ -136,10 +143,56 @@ func (p *proposer) next(ctx context.Context) bool {
 	return true
 }
 
+// idle waits for something to take. When the queue is closed it waits for what may come back to be tried again; false when that is
+// nothing, or ctx ends.
+func (p *proposer) idle(ctx context.Context, closed, busy bool) bool {
+	var look <-chan time.Time
+	if closed {
+		if !busy {
+			return false
+		}
+		look = time.After(drainPoll)
+	}
+	select {
+	case <-p.queue.wake:
+		return true
+	case <-look:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// drainPoll is how often a node that stops looks whether its commands are done.
+const drainPoll = 5 * time.Millisecond
+
+// busy reports that there are commands on their way that may have to be tried again.
+func (p *proposer) busy() bool { return p.forward != nil && (!p.forward.idle() || len(p.slots) > 0) }
+
+// way waits until commands can go somewhere: into the log of this node, in a term, or to another node, which is 0.
+func (p *proposer) way(ctx context.Context) (term uint64, err error) {
+	for {
+		term, changed := p.gate.state()
+		if term != 0 {
+			return term, nil
+		}
+		leader, moved := p.forward.leader()
+		if leader != (Leader{}) {
+			return 0, nil
+		}
+		select {
+		case <-changed:
+		case <-moved:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
 func (p *proposer) propose(term uint64, batch []*proposal) {
 	data, err := fsm.EncodeEntry(p.stamp(term, batch))
 	if err != nil {
-		p.settle(batch, nil, surely(Failed, err))
+		p.settle(batch, nil, 0, surely(Failed, err))
 		return
 	}
 	start := time.Now()
@@ -153,7 +206,15 @@ func (p *proposer) propose(term uint64, batch []*proposal) {
 			results, err = resultsOf(future.Response())
 		}
 		p.events.entry(len(batch), len(data), time.Since(start), err)
-		p.settle(batch, results, err)
+		if p.forward.tryAgain(batch, err) {
+			p.forward.rest(p.forward.life)
+			<-p.slots
+			return
+		}
+		if err == nil {
+			p.forward.worked()
+		}
+		p.settle(batch, results, future.Index(), err)
 	})
 }
 
@@ -171,16 +232,16 @@ func (p *proposer) stamp(term uint64, batch []*proposal) []*logpb.Stamped {
 }
 
 // settle hands out the results and gives the slot back.
-func (p *proposer) settle(batch []*proposal, results []fsm.Result, err error) {
+func (p *proposer) settle(batch []*proposal, results []fsm.Result, index uint64, err error) {
 	if err == nil && len(results) != len(batch) {
 		err = perhaps(Failed, fmt.Errorf("%d results for %d commands", len(results), len(batch)))
 	}
 	for i, q := range batch {
 		if err != nil {
-			q.done <- outcome{err: err}
+			q.settle(outcome{err: err})
 			continue
 		}
-		q.done <- outcome{result: results[i]}
+		q.settle(outcome{result: results[i], index: index})
 	}
 	<-p.slots
 }

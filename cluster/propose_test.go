@@ -87,7 +87,7 @@ func (l *heldLog) releaseAll() {
 
 // proposing is a node of which only the road to the log is there, and its log. Only inside of a bubble.
 func proposing(t *testing.T, clock func() time.Time) (*Node, *heldLog) {
-	n := &Node{queue: newQueue(), gate: newGate()}
+	n := &Node{queue: newQueue(), gate: newGate(), sent: newSentCommands()}
 	n.config.Clock = clock
 	ctx, cancel := context.WithCancel(t.Context())
 	n.stopProposing = cancel

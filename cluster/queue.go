@@ -3,7 +3,10 @@ package cluster
 import (
 	"container/list"
 	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 )
@@ -11,21 +14,51 @@ import (
 // A proposal is a command on its way.
 type proposal struct {
 	command []byte
-	// done gets the outcome once, and never blocks whoever sends it.
+	// done gets the outcome once, and never blocks whoever sends it; nil when tell does.
 	done chan outcome
+	// tell is called with the outcome of a command that another node has sent, instead of done.
+	tell func(outcome)
+	// deadline is when whoever waits gives up; zero for never.
+	deadline time.Time
+	// settled: it has its outcome, or nobody waits for one any more.
+	settled atomic.Bool
+	// maybe: a try before may have put it into the log, or may yet.
+	maybe atomic.Bool
 	// place is where it waits; guarded by queue.mu, nil once it is taken.
 	place *list.Element
+	// sent is what is kept of it while its result is waited for in the entries that are applied here.
+	sent sentProposal
 }
 
 // An outcome is what became of a proposal.
 type outcome struct {
 	result fsm.Result
 	err    error
+	// index is that of the log entry, 0 where it is not known.
+	index uint64
 }
 
 func newProposal(command []byte) *proposal {
 	return &proposal{command: command, done: make(chan outcome, 1)}
 }
+
+// settle hands out the outcome, unless there was one.
+func (p *proposal) settle(o outcome) {
+	if p.settled.Swap(true) {
+		return
+	}
+	if o.err != nil && p.maybe.Load() {
+		o.err = notSurely(o.err)
+	}
+	if p.tell != nil {
+		p.tell(o)
+		return
+	}
+	p.done <- o
+}
+
+// turnAway settles a proposal that is not going to be proposed now: surely not, unless an earlier try may have worked.
+func (p *proposal) turnAway(kind Kind, why error) { p.settle(outcome{err: surely(kind, why)}) }
 
 var (
 	errQueueFull = errors.New("too many commands wait to be proposed")
@@ -63,6 +96,36 @@ func (q *queue) put(p *proposal) error {
 	return nil
 }
 
+// putBack puts proposals that were taken before all others, but for those that are settled. It never refuses: they were let in before.
+func (q *queue) putBack(again []*proposal) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, p := range slices.Backward(again) {
+		if p.place != nil || p.settled.Load() {
+			continue
+		}
+		p.place = q.waiting.PushFront(p)
+		q.bytes += len(p.command)
+	}
+	q.signal()
+}
+
+// takeForwarded takes out what other nodes have sent.
+func (q *queue) takeForwarded() []*proposal {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var taken []*proposal
+	for e := q.waiting.Front(); e != nil; {
+		p := e.Value.(*proposal)
+		e = e.Next()
+		if p.tell != nil {
+			q.dropLocked(p)
+			taken = append(taken, p)
+		}
+	}
+	return taken
+}
+
 // remove takes back a proposal that still waits; false when it was taken.
 func (q *queue) remove(p *proposal) bool {
 	q.mu.Lock()
@@ -82,6 +145,10 @@ func (q *queue) take() []*proposal {
 	bytes := 0
 	for front := q.waiting.Front(); front != nil && len(taken) < MaxEntryCommands; front = q.waiting.Front() {
 		p := front.Value.(*proposal)
+		if p.settled.Load() {
+			q.dropLocked(p)
+			continue
+		}
 		if len(taken) > 0 && bytes+len(p.command) > MaxEntryBytes {
 			break
 		}

@@ -47,7 +47,7 @@ func (n *Node) refuseWaiting(why error) {
 			return
 		}
 		for _, p := range waiting {
-			p.done <- outcome{err: surely(NoRoom, why)}
+			p.turnAway(NoRoom, why)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
@@ -49,7 +50,8 @@ func EncodeCommand(c *logpb.Command) ([]byte, error) {
 	return proto.Marshal(c)
 }
 
-func decodeCommand(b []byte) (*logpb.Command, error) {
+// DecodeCommand decodes what EncodeCommand made, and refuses what this program cannot apply.
+func DecodeCommand(b []byte) (*logpb.Command, error) {
 	c := &logpb.Command{}
 	if err := proto.Unmarshal(b, c); err != nil {
 		return nil, fmt.Errorf("command: %w", err)
@@ -73,4 +75,28 @@ func checkCommand(c *logpb.Command) error {
 		return fmt.Errorf("command: feature level %d is newer than this program, which knows %d", level, FeatureLevel)
 	}
 	return nil
+}
+
+// fieldRequestID is the number of request_id in a command.
+const fieldRequestID = 2
+
+// Repeatable reports whether an encoded command has a request id: then it takes effect once, however often it is proposed within the
+// life of the row of that id.
+func Repeatable(command []byte) bool {
+	for len(command) > 0 {
+		number, kind, n := protowire.ConsumeTag(command)
+		if n < 0 || number > fieldRequestID { // fields are encoded in ascending order
+			return false
+		}
+		command = command[n:]
+		if number == fieldRequestID && kind == protowire.BytesType {
+			id, n := protowire.ConsumeBytes(command)
+			return n > 0 && len(id) == RequestIDBytes
+		}
+		if n = protowire.ConsumeFieldValue(number, kind, command); n < 0 {
+			return false
+		}
+		command = command[n:]
+	}
+	return false
 }

@@ -12,7 +12,7 @@ func VerifyEntry(data []byte) error {
 		return err
 	}
 	for i, c := range commands {
-		if _, err := decodeCommand(c.Command); err != nil {
+		if _, err := DecodeCommand(c.Command); err != nil {
 			return fmt.Errorf("command %d: %w", i, err)
 		}
 	}

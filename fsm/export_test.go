@@ -2,7 +2,5 @@ package fsm
 
 // Seams for the tests outside of the package.
 
-var DecodeCommand = decodeCommand
-
 // LimitOutcomes lowers MaxOutcomes.
 func (m *Machine) LimitOutcomes(n int64) { m.outcomes = n }

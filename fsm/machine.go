@@ -105,7 +105,7 @@ func (a *applier) entry(e LogEntry) []Result {
 	a.enter(graph.Revision(e.Index + sys.Base))
 	results := make([]Result, len(commands))
 	for i, c := range commands {
-		command, err := decodeCommand(c.Command)
+		command, err := DecodeCommand(c.Command)
 		if err != nil {
 			panic(fmt.Errorf("entry %d: command %d: %w", e.Index, i, err))
 		}
