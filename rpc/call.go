@@ -16,6 +16,7 @@ import (
 // Metadata that callers send.
 const (
 	keyIdempotency  = "idempotency-key"
+	keyLife         = "memory-graph-key-life"
 	keyConsistency  = "memory-graph-consistency"
 	keyMaxStaleness = "memory-graph-max-staleness"
 	keyMinRevision  = "memory-graph-min-revision"
@@ -46,8 +47,10 @@ type call struct {
 	// method is the short name, see [shortName].
 	method string
 	tenant graph.Tenant
-	// idempotencyKey is empty when the caller gave none.
+	// idempotencyKey is empty when the caller gave none. shortLived says that it serves the retries of one call: it is remembered as
+	// long as the keys that nodes mint, and counts to no bound.
 	idempotencyKey string
+	shortLived     bool
 	consistency    consistency
 	staleness      time.Duration
 	minRevision    graph.Revision
@@ -128,6 +131,14 @@ func (c *call) readKey(md metadata.MD) error {
 		err = graph.Invalidf(keyIdempotency, "is %d bytes, must be 1 to %d", len(key), graph.MaxIdempotencyKey)
 	}
 	c.idempotencyKey = key
+	if err != nil {
+		return err
+	}
+	life, given, err := only(md, keyLife)
+	if err == nil && given && life != "retry" && life != "day" {
+		err = graph.Invalidf(keyLife, "%q is neither retry nor day", clip(life, maxFieldBytes))
+	}
+	c.shortLived = life == "retry"
 	return err
 }
 

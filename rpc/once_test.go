@@ -44,6 +44,30 @@ func TestAKeyTakesEffectOnce(t *testing.T) {
 	}
 }
 
+// TestAKeyForRetriesIsForgottenSoon: clients that mint a key for each call leave no day of them behind.
+func TestAKeyForRetriesIsForgottenSoon(t *testing.T) {
+	r := start(t)
+	req := &pb.CreateSessionRequest{}
+	create := func(life string) string {
+		t.Helper()
+		return must[*pb.Session](t)(r.CreateSession(r.ctx(keyIdempotency, "k-"+life, keyLife, life), req)).Id
+	}
+	short, long := create("retry"), create("day")
+	if create("retry") != short || create("day") != long {
+		t.Error("a retry made another session")
+	}
+	r.log.set(func() { r.log.stamp += int64(16 * time.Minute) })
+	r.session()
+	if create("retry") == short {
+		t.Error("a key for retries is remembered for more than 15 minutes")
+	}
+	if create("day") != long {
+		t.Error("a key is forgotten after 16 minutes")
+	}
+	_, err := r.CreateSession(r.ctx(keyIdempotency, "k", keyLife, "week"), req)
+	refusedWith(t, err, codes.InvalidArgument, "", keyLife)
+}
+
 func TestRefusalsAreRemembered(t *testing.T) {
 	r := start(t)
 	req := &pb.AddResponseRequest{PromptId: "p", TokenUsage: &pb.TokenUsage{}}

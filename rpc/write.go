@@ -27,6 +27,8 @@ type write struct {
 	request     []byte
 	fingerprint []byte
 	keyed       bool
+	// lasting keys are remembered for a day, others for the retries of one call.
+	lasting bool
 }
 
 // begin starts a write. Call it before anything changes req: the fingerprint is of the request as it came in. part tells
@@ -38,7 +40,7 @@ func (s *Server) begin(ctx context.Context, req proto.Message, part uint64) *wri
 // beginEncoded is begin for a request whose canonical encoding is there.
 func (s *Server) beginEncoded(ctx context.Context, req []byte, part uint64) *write {
 	c := callOf(ctx)
-	w := &write{server: s, tenant: c.tenant, keyed: c.idempotencyKey != ""}
+	w := &write{server: s, tenant: c.tenant, keyed: c.idempotencyKey != "", lasting: !c.shortLived}
 	if w.keyed {
 		w.id = keyedID(c, part)
 	} else {
@@ -133,7 +135,7 @@ func (w *write) propose(ctx context.Context, c *logpb.Command) (fsm.Result, erro
 	if err := w.identify(ctx); err != nil {
 		return fsm.Result{}, err
 	}
-	c.Tenant, c.RequestId, c.Fingerprint, c.Keyed = uint32(w.tenant), w.id, w.fingerprint, w.keyed
+	c.Tenant, c.RequestId, c.Fingerprint, c.Keyed = uint32(w.tenant), w.id, w.fingerprint, w.keyed && w.lasting
 	encoded, err := fsm.EncodeCommand(c)
 	if err != nil {
 		return fsm.Result{}, fmt.Errorf("encode %T: %w", c.Operation, err)

@@ -14,7 +14,8 @@
 //     bad input, ALREADY_EXISTS for an id in use, FAILED_PRECONDITION for a state that forbids the call, ABORTED for a
 //     stale compare-and-set, RESOURCE_EXHAUSTED with google.rpc.RetryInfo under overload, DEADLINE_EXCEEDED, UNAVAILABLE
 //     with RetryInfo when no leader was found. A refused call has changed nothing.
-//   - Request metadata: `idempotency-key` (1 to 128 bytes; a retry takes effect once, for 24 h),
+//   - Request metadata: `idempotency-key` (1 to 128 bytes; a retry takes effect once, for 24 h, or for 15 min when
+//     `memory-graph-key-life: retry` says that the key serves the retries of one call),
 //     `memory-graph-consistency` (linearizable, the default; bounded; local), `memory-graph-max-staleness` (a Go duration,
 //     with bounded), `memory-graph-min-revision` (the reply is not older than this revision).
 //   - Every reply carries the headers `memory-graph-revision` and `memory-graph-lineage`. Event streams send theirs at once,
