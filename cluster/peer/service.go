@@ -44,11 +44,16 @@ const (
 
 // isOpen: a call that may be made by and to nodes of no cluster. How else would they come to be of one.
 func isOpen(method string) bool {
-	return method == peergrpc.PeerService_Status_FullMethodName || method == peergrpc.PeerService_Welcome_FullMethodName
+	switch method {
+	case peergrpc.PeerService_Status_FullMethodName, peergrpc.PeerService_Welcome_FullMethodName,
+		peergrpc.MembershipService_Report_FullMethodName, peergrpc.MembershipService_Pledge_FullMethodName, peergrpc.MembershipService_TakeIn_FullMethodName:
+		return true
+	}
+	return false
 }
 
 // ServerOptions make a gRPC server accept the connections of Listener, and those calls alone that want this node in this cluster.
-// Status and Welcome are answered to nodes of no cluster, too, and by one.
+// What is open is answered to nodes of no cluster, too, and by one.
 func (p *Port) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.Creds(handshaken{}),
