@@ -139,7 +139,6 @@ func (p *program) checkProgress(cmd *cobra.Command) (report func(stage string, d
 }
 
 func checkText(r checkResult, most int) string {
-	whole := func(n uint64) string { return strconv.FormatUint(n, 10) }
 	findings := strconv.Itoa(r.Total)
 	if r.Total > most {
 		findings += fmt.Sprintf(" (%d printed)", most)

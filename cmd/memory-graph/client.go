@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,17 +13,14 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/resolver"
-	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1/graphgrpc"
+	"github.com/globalbusinessadvisors/llm-memory-graph/rpc/client"
 )
 
 const (
 	defaultAddress = "127.0.0.1:50051"
-	defaultPort    = "50051"
 	defaultTimeout = 30 * time.Second
 	// addressVariable stands in for --address.
 	addressVariable = "MEMORY_GRAPH_ADDRESS"
@@ -57,6 +53,8 @@ const (
 	upload
 	// downloads read for as long as it takes and have a form of output of their own.
 	download
+	// plain calls are about the cluster, not the graph: neither consistency nor a key applies.
+	plain
 )
 
 // connection is what the flags that every client command has are read into.
@@ -86,6 +84,7 @@ type call struct {
 	connection
 	graph    graphgrpc.MemoryGraphServiceClient
 	transfer graphgrpc.GraphTransferServiceClient
+	cluster  graphgrpc.ClusterServiceClient
 	out      *output
 }
 
@@ -103,7 +102,7 @@ func (p *program) client(v verb) *cobra.Command {
 			return err
 		}
 		address := cmp.Or(c.address, p.getenv(addressVariable), defaultAddress)
-		conn, err := dial(address, p.revisionTo(c.verbose))
+		conn, err := p.dial(address, c.verbose)
 		if err != nil {
 			return err
 		}
@@ -114,6 +113,7 @@ func (p *program) client(v verb) *cobra.Command {
 		return v.run(ctx, &call{
 			program: p, connection: c, out: &output{w: p.stdout, format: format, width: cmp.Or(p.terminalWidth(), defaultWidth)},
 			graph: graphgrpc.NewMemoryGraphServiceClient(conn), transfer: graphgrpc.NewGraphTransferServiceClient(conn),
+			cluster: graphgrpc.NewClusterServiceClient(conn),
 		}, args)
 	}
 	return cmd
@@ -139,7 +139,7 @@ func (c *connection) addFlags(cmd *cobra.Command, k kind) {
 		f.Uint64Var(&c.minRevision, "min-revision", 0, "wait until the answer is at least as new as this revision")
 	case write:
 		f.StringVar(&c.idempotencyKey, "idempotency-key", "", "repeating the command with the same key takes effect once")
-	case upload:
+	case upload, plain:
 	}
 }
 
@@ -176,56 +176,32 @@ func (p *program) revisionTo(verbose bool) func(metadata.MD) {
 	}
 }
 
-// dial connects to the first address that answers. Connecting happens with the first call, which reports what goes wrong.
-func dial(addresses string, header func(metadata.MD)) (*grpc.ClientConn, error) {
-	target, options, err := target(addresses)
+const (
+	// longestCall is what a call may take when the command has no limit: servers give none more.
+	longestCall = 10 * time.Minute
+	// reconnecting is how long events that are followed wait for a server that is gone.
+	reconnecting = time.Minute
+)
+
+// dial makes a client of the servers at the addresses. Connecting happens with the first call, which reports what goes wrong.
+func (p *program) dial(addresses string, verbose bool) (*client.Client, error) {
+	list, err := client.ParseAddresses(addresses)
 	if err != nil {
-		return nil, err
+		return nil, usagef("%v", err)
 	}
-	options = append(options,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReplyBytes)),
-	)
-	if header != nil {
-		options = append(options, grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	cfg := client.Config{
+		FailFast: true, Timeout: longestCall, Patience: reconnecting, MaxReplyBytes: maxReplyBytes,
+		Watch: client.Watch{Lost: func(string, string, error) { fmt.Fprintln(p.stderr, "the server is gone; waiting for it") }},
+	}
+	if report := p.revisionTo(verbose); report != nil {
+		cfg.DialOptions = append(cfg.DialOptions, grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			var md metadata.MD
 			err := invoke(ctx, method, req, reply, cc, append(opts, grpc.Header(&md))...)
-			header(md)
+			report(md)
 			return err
 		}))
 	}
-	return grpc.NewClient(target, options...)
-}
-
-// target turns the addresses into something that gRPC resolves: a target with a scheme of its own as it stands (unix:,
-// dns:), else host names and ports, tried in their order.
-func target(addresses string) (string, []grpc.DialOption, error) {
-	for _, scheme := range []string{"unix:", "dns:", "passthrough:"} {
-		if strings.HasPrefix(addresses, scheme) {
-			return addresses, nil, nil
-		}
-	}
-	var state resolver.State
-	for _, a := range strings.Split(strings.TrimPrefix(addresses, "ipv4:"), ",") {
-		a = strings.TrimSpace(a)
-		if a == "" {
-			continue
-		}
-		host, port, err := net.SplitHostPort(a)
-		if err != nil {
-			host, port = strings.Trim(a, "[]"), defaultPort
-		}
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return "", nil, usagef("address %q: the port must be 1 to 65535", a)
-		}
-		state.Addresses = append(state.Addresses, resolver.Address{Addr: net.JoinHostPort(cmp.Or(host, "127.0.0.1"), port)})
-	}
-	if len(state.Addresses) == 0 {
-		return "", nil, usagef("address %q names no server", addresses)
-	}
-	list := manual.NewBuilderWithScheme("list")
-	list.InitialState(state)
-	return "list:///" + state.Addresses[0].Addr, []grpc.DialOption{grpc.WithResolvers(list)}, nil
+	return cfg.Dial(list...)
 }
 
 // parsePairs reads key=value flags.

@@ -110,9 +110,14 @@ func (c *serverConfig) node(logger hclog.Logger, fail context.CancelCauseFunc) c
 		Folder: c.dataDir, InMemory: c.inMemory, Name: c.peers.nodeID, Timing: c.peers.timing.timing(), Version: version, Random: rand.Reader, Logger: logger,
 		SnapshotThreshold: c.snapshotThreshold, SnapshotInterval: c.snapshotInterval, TrailingLogs: c.trailingLogs, MaxLogBytes: uint64(c.limits.maxLogBytes),
 		DiskReserve: int64(c.diskReserve),
-		Retention:   fsm.Retention{Count: c.retainEvents, Age: c.retainAge},
+		Retention:   c.retention(),
 		Fatal:       func(err error) { fail(fmt.Errorf("the node failed: %w", err)) },
 	}
+}
+
+// retention is how long events are kept.
+func (c *serverConfig) retention() fsm.Retention {
+	return fsm.Retention{Count: c.retainEvents, Age: c.retainAge}
 }
 
 // api is the part of the configuration that is for the service.

@@ -89,8 +89,26 @@ func exhausted(reason string) string {
 	}
 }
 
+// memberAdvice is what to do when something was not done with a member.
+func memberAdvice(reason string) string {
+	switch reason {
+	case "QUORUM_AT_RISK", "MEMBER_UNREACHABLE":
+		return "see what is wrong with: memory-graph cluster health"
+	case "UNKNOWN_MEMBER", "MEMBER_STATE":
+		return "see who belongs to the cluster, and how, with: memory-graph cluster members"
+	case "CHANGE_UNDER_WAY":
+		return "one change at a time: try again a little later"
+	case "NO_LEADER":
+		return "see who can lead with: memory-graph cluster health"
+	}
+	return ""
+}
+
 // advice is what to do about an error of that kind.
 func advice(s *status.Status) string {
+	if next := memberAdvice(reasonOf(s)); next != "" {
+		return next
+	}
 	switch s.Code() {
 	case codes.Unavailable:
 		return "is the server running? start one with: memory-graph dev, or name another with --address"

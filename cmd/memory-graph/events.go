@@ -8,21 +8,12 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
-)
-
-const (
-	// maxReconnects is how often in a row following tries to reach a server that is gone, with growing pauses between.
-	maxReconnects  = 10
-	firstReconnect = 100 * time.Millisecond
-	lastReconnect  = 5 * time.Second
 )
 
 // eventFlags are what the command's flags are read into.
@@ -139,61 +130,28 @@ func wanted(e *pb.Event, req *pb.StreamEventsRequest) bool {
 	return req.SessionId == nil || payloadOf(e).SessionID == req.GetSessionId()
 }
 
-// follow prints events as they happen, across restarts of the server, until it is interrupted or time is up.
+// follow prints events as they happen, across restarts of the servers, until it is interrupted or time is up.
 func (c *call) follow(ctx context.Context, req *pb.StreamEventsRequest) error {
-	for failures := 0; ; {
-		seen, err := c.followOnce(ctx, req)
-		if ctx.Err() != nil || err == nil {
-			return nil
-		}
-		if seen {
-			failures = 0
-		}
-		resumable := req.GetAfterEventId() != "" || req.GetFromBeginning()
-		switch s, _, ok := remote(err); {
-		case ok && s.Code() == codes.DeadlineExceeded && c.timeout > 0:
-			return nil // the server noticed the end of the time a little earlier
-		case !ok || s.Code() != codes.Unavailable || !resumable || failures >= maxReconnects || failures == 0 && !seen:
-			return err
-		}
-		if failures == 0 {
-			fmt.Fprintln(c.stderr, "the server is gone; waiting for it")
-		}
-		pause := min(firstReconnect<<failures, lastReconnect)
-		failures++
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause):
-		}
-	}
-}
-
-// followOnce prints the events of one stream, and moves the request on so that the next stream continues it. It says
-// whether the stream came about at all.
-func (c *call) followOnce(ctx context.Context, req *pb.StreamEventsRequest) (seen bool, err error) {
 	stream, err := c.graph.StreamEvents(ctx, req)
 	if err != nil {
-		return false, err
+		return err
 	}
-	header, err := stream.Header()
-	if err := c.tellRevision(header, err); err != nil {
-		return false, err
+	if err := c.tellRevision(stream.Header()); err != nil {
+		return err
 	}
-	if last, ok := lastEvent(header); ok && req.GetAfterEventId() == "" && !req.GetFromBeginning() {
-		req.AfterEventId, req.FromBeginning = last, last == ""
-	}
-	for seen = header != nil; ; seen = true {
+	for {
 		e, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return seen, nil
+		if errors.Is(err, io.EOF) || ctx.Err() != nil {
+			return nil
+		}
+		if s, _, ok := remote(err); ok && s.Code() == codes.DeadlineExceeded && c.timeout > 0 {
+			return nil // the server noticed the end of the time a little earlier
 		}
 		if err != nil {
-			return seen, err
+			return err
 		}
-		req.AfterEventId, req.FromBeginning = e.GetId(), false
 		if err := c.event(e); err != nil {
-			return seen, status.Error(codes.Aborted, err.Error())
+			return err
 		}
 	}
 }

@@ -209,16 +209,19 @@ func oldBoolean(s string) bool {
 const maxCell = 60
 
 // grid draws a table with a heading. Cells are made printable and cut.
-func grid(heading []string, rows [][]string) string {
+func grid(heading []string, rows [][]string) string { return gridOf(heading, rows, maxCell) }
+
+// gridOf draws a table whose cells are cut at so many columns.
+func gridOf(heading []string, rows [][]string, most int) string {
 	t := table.NewWriter()
 	style := table.StyleLight
 	style.Options = table.OptionsNoBordersAndSeparators
 	style.Format.Header = text.FormatUpper
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	t.SetStyle(style)
-	t.AppendHeader(tableRow(heading))
+	t.AppendHeader(tableRow(heading, most))
 	for _, r := range rows {
-		t.AppendRow(tableRow(r))
+		t.AppendRow(tableRow(r, most))
 	}
 	lines := strings.Split(t.Render(), "\n")
 	for i, l := range lines {
@@ -227,10 +230,10 @@ func grid(heading []string, rows [][]string) string {
 	return strings.Join(lines, "\n")
 }
 
-func tableRow(cells []string) table.Row {
+func tableRow(cells []string, most int) table.Row {
 	row := make(table.Row, len(cells))
 	for i, c := range cells {
-		row[i] = cut(oneLine(c), maxCell)
+		row[i] = cut(oneLine(c), most)
 	}
 	return row
 }

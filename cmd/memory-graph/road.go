@@ -70,3 +70,15 @@ func diskOf(node *cluster.Node) func() telemetry.Disk {
 		return telemetry.Disk{Free: d.Free, Reserve: d.Reserve, Ballast: d.Ballast, Refusing: d.Refusing, DamagedStores: node.DamagedStores()}
 	}
 }
+
+// memberError says in the API's words why a change of the members was not made.
+func memberError(nodeID string, err error) error {
+	var log *cluster.Error
+	switch {
+	case errors.As(err, &log):
+		return logError(err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return err
+	}
+	return &rpc.MemberError{Reason: rpc.ReasonMemberState, NodeID: nodeID, Err: err}
+}

@@ -42,6 +42,7 @@ func (p *program) commands() []*cobra.Command {
 	return []*cobra.Command{
 		p.newDevCommand(),
 		p.newServerCommand(),
+		p.newClusterCommand(),
 		p.newCheckCommand(),
 		p.newSessionCommand(),
 		p.newNodeCommand(),

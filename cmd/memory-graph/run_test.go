@@ -262,17 +262,6 @@ func TestFlagBeforeEnvironment(t *testing.T) {
 	}
 }
 
-func TestTargets(t *testing.T) {
-	for in, want := range map[string]string{
-		"localhost": "list:///localhost:50051", "[::1]": "list:///[::1]:50051", "::1": "list:///[::1]:50051", ":7": "list:///127.0.0.1:7",
-		"unix:/tmp/x": "unix:/tmp/x", "dns:///a:1": "dns:///a:1",
-	} {
-		if got, _, err := target(in); got != want || err != nil {
-			t.Errorf("%s: got %s, %v, want %s", in, got, err, want)
-		}
-	}
-}
-
 func TestRequestMetadata(t *testing.T) {
 	f := startFake(t)
 	f.must(t, "session", "create", "--idempotency-key", "once")

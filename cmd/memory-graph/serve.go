@@ -47,6 +47,7 @@ func (p *program) runServer(ctx context.Context, cfg serverConfig, failed *failu
 	if !cfg.inMemory {
 		api.Disk, api.Limit = diskOf(node), node.Limit
 	}
+	api.Cluster = &everywhere{&here{node: node, retention: cfg.retention()}}
 	server, err := rpc.New(api, &road{node: node}, node.Machine())
 	if err != nil {
 		return err

@@ -84,6 +84,7 @@ func Cases() []Case {
 		httpCases(),
 		meterCases(),
 		transferCases(),
+		memberCases(),
 		restartCases(),
 		hostileCases(),
 		concurrencyCases(),
