@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -51,7 +52,7 @@ type Restored struct {
 // wrong the folder is left empty.
 func (r Restore) Run() (done Restored, err error) {
 	folder := identity.Folder(r.Folder)
-	if err := identity.BeginRestore(folder); err != nil {
+	if err := errors.Join(identity.CheckEmpty(folder), os.MkdirAll(r.Folder, 0o700)); err != nil {
 		return done, fmt.Errorf("restore: %w", err)
 	}
 	lock, err := identity.Acquire(folder)
@@ -59,6 +60,9 @@ func (r Restore) Run() (done Restored, err error) {
 		return done, fmt.Errorf("restore: %w", err)
 	}
 	defer func() { err = errors.Join(err, lock.Release()) }()
+	if err := identity.BeginRestore(folder); err != nil {
+		return done, fmt.Errorf("restore: %w", err)
+	}
 	if done, err = r.into(folder); err != nil {
 		return done, errors.Join(fmt.Errorf("restore: %w", err), identity.AbandonRestore(folder))
 	}

@@ -25,8 +25,10 @@ const (
 //	LOCK        held while a process uses the folder
 //	raft/       the log and the vote
 //	store/      the state machine's rows, and what it stages
+//	role        the role that the node was given by order
 //	store.damage           a note that the rows were found damaged
 //	store.damaged-<moment> damaged rows that were moved aside
+//	restoring   a note that the folder is being made of a backup; without meta.json that was cut short
 //	ballast     room for a bad moment (package reserve)
 type Folder string
 

@@ -67,11 +67,11 @@ func (m Meta) encode() ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-// Load reads meta.json. The error is of the kind [ErrNone], [ErrDamaged], [ErrFormat], or what the disk said.
+// Load reads meta.json. The error is of the kind [ErrNone], [ErrRestoring], [ErrDamaged], [ErrFormat], or what the disk said.
 func Load(f Folder) (Meta, error) {
 	info, err := os.Stat(f.Meta())
 	if errors.Is(err, fs.ErrNotExist) {
-		return Meta{}, fmt.Errorf("%s: %w", f, ErrNone)
+		return Meta{}, without(f)
 	}
 	if err != nil {
 		return Meta{}, fmt.Errorf("identity: %w", err)
