@@ -187,7 +187,7 @@ func (n *Node) Progress() []Progress {
 		}
 		p := Progress{NodeID: string(s.ID)}
 		if a, ok := n.peers.transport.ack(s.ID, term); ok {
-			p.Match, p.LastSent = a.match, a.sent
+			p.Match, p.LastSent = a.match, a.sentAt
 		}
 		all = append(all, p)
 	}

@@ -116,10 +116,10 @@ func (n *Node) confirm(ctx context.Context) (uint64, error) {
 	if term == 0 || !n.leads(term) {
 		return 0, errNoGate
 	}
-	since := time.Now()
+	transport := n.peers.transport
+	since := transport.order.Load()
 	self := raft.ServerID(n.Identity().NodeID)
 	members := n.members()
-	transport := n.peers.transport
 	for !transport.haveAcked(since, term, members, self) {
 		n.raft.VerifyLeader() // its answer proves nothing; it makes heartbeats leave at once
 		if err := n.awaitAcks(ctx, closed, func() bool { return transport.haveAcked(since, term, members, self) }); err != nil {

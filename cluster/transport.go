@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -26,6 +27,8 @@ type ackTransport struct {
 	snapshots *throttle
 	// acked has a token when an answer came.
 	acked chan struct{}
+	// order counts what is sent, and read rounds begin between two counts: a clock may stand still.
+	order atomic.Uint64
 
 	// mu guards acks.
 	mu   sync.Mutex
@@ -34,9 +37,10 @@ type ackTransport struct {
 
 // An ack is what is known of one peer.
 type ack struct {
-	// sent is when the newest request was sent that the peer has answered in term.
-	sent time.Time
-	term uint64
+	// sent is the place in the order of the newest request that the peer has answered in term, sentAt when that was.
+	sent   uint64
+	sentAt time.Time
+	term   uint64
 	// match is the last entry that the peer is known to have.
 	match uint64
 }
@@ -53,25 +57,25 @@ func newTransport(port Port, addresses raft.ServerAddressProvider, snapshots *th
 
 // AppendEntries sends entries, or a heartbeat, and notes the answer.
 func (t *ackTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, request *raft.AppendEntriesRequest, response *raft.AppendEntriesResponse) error {
-	sent := time.Now()
+	sent, at := t.order.Add(1), time.Now()
 	if err := t.NetworkTransport.AppendEntries(id, target, request, response); err != nil {
 		return err
 	}
 	// The same term: the peer had not moved on when it handled what was sent at that time.
 	if response.Term == request.Term {
-		t.note(id, sent, request, response)
+		t.note(id, sent, at, request, response)
 	}
 	return nil
 }
 
-func (t *ackTransport) note(id raft.ServerID, sent time.Time, request *raft.AppendEntriesRequest, response *raft.AppendEntriesResponse) {
+func (t *ackTransport) note(id raft.ServerID, sent uint64, at time.Time, request *raft.AppendEntriesRequest, response *raft.AppendEntriesResponse) {
 	t.mu.Lock()
 	a := t.acks[id]
 	if request.Term > a.term {
 		a = ack{term: request.Term}
 	}
-	if request.Term == a.term && sent.After(a.sent) {
-		a.sent = sent
+	if request.Term == a.term && sent > a.sent {
+		a.sent, a.sentAt = sent, at
 	}
 	if last := request.PrevLogEntry + uint64(len(request.Entries)); request.Term == a.term && response.Success && last > 0 {
 		a.match = max(a.match, last)
@@ -92,9 +96,9 @@ func (t *ackTransport) ack(id raft.ServerID, term uint64) (ack, bool) {
 	return a, a.term == term
 }
 
-// haveAcked reports whether a majority of the voters, this node being one or not, has answered in term something sent at or
-// after a moment.
-func (t *ackTransport) haveAcked(since time.Time, term uint64, members raft.Configuration, self raft.ServerID) bool {
+// haveAcked reports whether a majority of the voters, this node being one or not, has answered in term something sent after a place in
+// the order.
+func (t *ackTransport) haveAcked(since uint64, term uint64, members raft.Configuration, self raft.ServerID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	voters, acked := 0, 0
@@ -103,7 +107,7 @@ func (t *ackTransport) haveAcked(since time.Time, term uint64, members raft.Conf
 			continue
 		}
 		voters++
-		if a := t.acks[s.ID]; s.ID == self || (a.term == term && !a.sent.Before(since)) {
+		if a := t.acks[s.ID]; s.ID == self || (a.term == term && a.sent > since) {
 			acked++
 		}
 	}

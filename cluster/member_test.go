@@ -1,0 +1,201 @@
+package cluster
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/membership"
+)
+
+// inCompany runs a story in a bubble, on nodes in memory that expect three.
+func inCompany(t *testing.T, founders int, story func(c *company)) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCompany(t)
+		for range founders {
+			c.hire(testConfig(t), MembersConfig{Expect: founders, Joins: true})
+		}
+		for _, w := range c.staff {
+			w.start()
+		}
+		c.has(c.staff, nil)
+		story(c)
+		c.stop()
+	})
+}
+
+func TestThreeNodesFormOneCluster(t *testing.T) {
+	inCompany(t, 3, func(c *company) {
+		for i, w := range c.staff {
+			propose(t, w.node, repeatable(t, i))
+		}
+		for _, w := range c.staff {
+			wantSessions(t, w.node, 3)
+		}
+		c.addressed(c.staff...)
+	})
+}
+
+// TestNodesStartOneAfterAnother: the last one makes the cluster possible, and a fourth joins it.
+func TestNodesStartOneAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCompany(t)
+		for range 3 {
+			c.hire(testConfig(t), MembersConfig{Expect: 3, Joins: true}).start()
+			time.Sleep(time.Minute)
+		}
+		c.has(c.staff, nil)
+		fourth := c.hire(testConfig(t), MembersConfig{Expect: 3, Joins: true})
+		fourth.start()
+		c.has(c.staff, nil)
+		fifth := c.hire(testConfig(t), MembersConfig{Joins: true})
+		fifth.start()
+		c.has(c.staff, nil)
+		c.stop()
+	})
+}
+
+// TestJoinerIsPromotedAndReplicaIsNot: both are taken in without a vote; the one gets its vote when it has caught up.
+func TestJoinerIsPromotedAndReplicaIsNot(t *testing.T) {
+	inCompany(t, 3, func(c *company) {
+		for i := range 20 {
+			propose(t, c.staff[0].node, repeatable(t, i))
+		}
+		founders := append([]*worker(nil), c.staff...)
+		replica := c.hire(testConfig(t), MembersConfig{Joins: true, ReadReplica: true})
+		replica.start()
+		c.has(founders, []*worker{replica})
+		joiner := c.hire(testConfig(t), MembersConfig{Joins: true})
+		joiner.start()
+		c.has(append(founders, joiner), []*worker{replica})
+		time.Sleep(time.Minute)
+		c.has(append(founders, joiner), []*worker{replica})
+		wantSessions(t, replica.node, 20)
+		wantSessions(t, joiner.node, 20)
+		if err := c.leader().works.Keeper().Promote(t.Context(), membership.NodeID(replica.id())); !errors.Is(err, membership.ErrUnfit) {
+			t.Errorf("a vote for a replica: got %v, want %v", err, membership.ErrUnfit)
+		}
+	})
+}
+
+// TestNodeReplacedOnTheSameAddress: an empty disk is another node. It votes before the old one goes.
+func TestNodeReplacedOnTheSameAddress(t *testing.T) {
+	inCompany(t, 3, func(c *company) {
+		l := c.leader()
+		var lost *worker
+		for _, w := range c.staff {
+			if w != l {
+				lost = w
+			}
+		}
+		was := lost.id()
+		lost.stop(false)
+		for i := range 5 {
+			propose(t, l.node, repeatable(t, i))
+		}
+		fresh := c.hire(testConfig(t), MembersConfig{Expect: 3, Joins: true})
+		fresh.address = lost.address
+		fresh.start()
+		var now []*worker
+		for _, w := range c.staff {
+			if w != lost {
+				now = append(now, w)
+			}
+		}
+		c.has(now, nil)
+		wantSessions(t, fresh.node, 5)
+		c.addressed(now...)
+		if fresh.id() == was {
+			t.Errorf("the new node has the id of the old one, %s", was)
+		}
+	})
+}
+
+// TestOneNodeBecomesTheFirstOfThree: what a node alone has stored is everybody's.
+func TestOneNodeBecomesTheFirstOfThree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCompany(t)
+		first := c.hire(testConfig(t), MembersConfig{})
+		first.start()
+		c.has(c.staff, nil)
+		for i := range 5 {
+			propose(t, first.node, repeatable(t, i))
+		}
+		for range 2 {
+			c.hire(testConfig(t), MembersConfig{Joins: true}).start()
+		}
+		c.has(c.staff, nil)
+		for _, w := range c.staff {
+			wantSessions(t, w.node, 5)
+		}
+		c.stop()
+	})
+}
+
+// TestRemovedAndDemotedNodesStaySo: by order of an operator, though they live.
+func TestRemovedAndDemotedNodesStaySo(t *testing.T) {
+	inCompany(t, 4, func(c *company) {
+		c.operate("a demotion", func(k *membership.Keeper) error {
+			return k.Demote(t.Context(), membership.NodeID(c.other(0).id()))
+		})
+		demoted := c.other(0)
+		removed := c.other(1)
+		c.operate("a removal", func(k *membership.Keeper) error { return k.Remove(t.Context(), membership.NodeID(removed.id())) })
+		time.Sleep(time.Minute)
+		var voters []*worker
+		for _, w := range c.staff {
+			if w != demoted && w != removed {
+				voters = append(voters, w)
+			}
+		}
+		c.has(voters, []*worker{demoted})
+		c.operate("a promotion", func(k *membership.Keeper) error { return k.Promote(t.Context(), membership.NodeID(demoted.id())) })
+		c.has(append(voters, demoted), nil)
+	})
+}
+
+// other is the i-th node that does not lead.
+func (c *company) other(i int) *worker {
+	l := c.leader()
+	for _, w := range c.staff {
+		if w == l || w.node == nil {
+			continue
+		}
+		if i == 0 {
+			return w
+		}
+		i--
+	}
+	return nil
+}
+
+// TestTwoClustersThatMeetRefuseEachOther: nothing of one gets into the other.
+func TestTwoClustersThatMeetRefuseEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCompany(t)
+		ours, theirs := c.vine, newGrapevine()
+		for i := range 4 {
+			c.vine = ours
+			if i >= 2 {
+				c.vine = theirs
+			}
+			c.hire(testConfig(t), MembersConfig{Expect: 2, Joins: true}).start()
+		}
+		c.has(c.staff[:2], nil)
+		c.has(c.staff[2:], nil)
+		for _, w := range c.staff[2:] {
+			ours.come(w.id(), theirs.live[w.id()].Metadata)
+			if err := c.staff[0].node.Adopt(w.node.Identity().ClusterID, 1); !errors.Is(err, ErrOtherCluster) {
+				t.Errorf("adopt: got %v, want %v", err, ErrOtherCluster)
+			}
+		}
+		time.Sleep(time.Minute)
+		c.has(c.staff[:2], nil)
+		c.has(c.staff[2:], nil)
+		if a, b := c.staff[0].node.Identity().ClusterID, c.staff[2].node.Identity().ClusterID; a == b {
+			t.Errorf("both are cluster %s", a)
+		}
+		c.stop()
+	})
+}
