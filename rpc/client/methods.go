@@ -1,6 +1,7 @@
 package client
 
 import (
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -24,6 +25,12 @@ const (
 	readStreams
 )
 
+// The services for operators. What changes a cluster has no key, and is repeated only when it surely was not done.
+const (
+	clusterService = "llm.memory.graph.v1.ClusterService"
+	backupService  = "llm.memory.graph.v1.BackupService"
+)
+
 // kindOf tells the kind of a call by its full name, `/package.Service/Method`.
 func kindOf(fullMethod string) kind {
 	service, method, ok := strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
@@ -37,6 +44,12 @@ func kindOf(fullMethod string) kind {
 		if method == "Export" {
 			return readStreams
 		}
+	case clusterService:
+		if slices.Contains([]string{"Status", "Members", "Health", "Digest", "Jobs"}, method) {
+			return reads
+		}
+	case backupService:
+		return readStreams
 	case grpc_health_v1.Health_ServiceDesc.ServiceName:
 		if method == "Check" || method == "List" {
 			return reads
