@@ -57,13 +57,32 @@ func TestTheEndsOfAFileTellWhatItIs(t *testing.T) {
 	if err != nil || h.Kind != pb.BackupKind_BACKUP_KIND_INCREMENT || trailer.Revision != h.Revision+2 || trailer.Entries != 2 {
 		t.Fatalf("%v, %v, %v", h, trailer, err)
 	}
-	read, err := open(t, text).Scan()
-	if err != nil || read.String() != trailer.String() {
-		t.Errorf("reading all gives %v, %v, the end alone %v", read, err, trailer)
+	for what, read := range map[string]func(*backup.Reader) (*pb.BackupTrailer, error){
+		"reading all": func(b *backup.Reader) (*pb.BackupTrailer, error) { return backup.VerifyEntries(b, nil) },
+		"skimming":    (*backup.Reader).Skim,
+	} {
+		if got, err := read(open(t, text)); err != nil || got.String() != trailer.String() {
+			t.Errorf("%s gives %v, %v, the end alone %v", what, got, err, trailer)
+		}
 	}
 	for n := range text {
 		if _, _, err := backup.Ends(bytes.NewReader(text[:n]), int64(n)); !errors.Is(err, backup.ErrDamaged) {
 			t.Fatalf("cut to %d bytes: %v", n, err)
+		}
+	}
+}
+
+func TestSkimmingFindsEveryChangedByte(t *testing.T) {
+	text := golden(t, "log-1.mgb")
+	for i := range text {
+		changed := bytes.Clone(text)
+		changed[i] ^= 1
+		in, err := backup.NewReader(bytes.NewReader(changed))
+		if err == nil {
+			_, err = in.Skim()
+		}
+		if !errors.Is(err, backup.ErrDamaged) && !errors.Is(err, backup.ErrVersion) {
+			t.Fatalf("byte %d: %v", i, err)
 		}
 	}
 }
