@@ -10,7 +10,7 @@ import (
 )
 
 // inCompany runs a story in a bubble, on nodes in memory that expect three.
-func inCompany(t *testing.T, founders int, story func(c *company)) {
+func inCompany(t *testing.T, founders int, story func(t *testing.T, c *company)) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCompany(t)
 		for range founders {
@@ -20,13 +20,13 @@ func inCompany(t *testing.T, founders int, story func(c *company)) {
 			w.start()
 		}
 		c.has(c.staff, nil)
-		story(c)
+		story(t, c)
 		c.stop()
 	})
 }
 
 func TestThreeNodesFormOneCluster(t *testing.T) {
-	inCompany(t, 3, func(c *company) {
+	inCompany(t, 3, func(t *testing.T, c *company) {
 		for i, w := range c.staff {
 			propose(t, w.node, repeatable(t, i))
 		}
@@ -58,7 +58,7 @@ func TestNodesStartOneAfterAnother(t *testing.T) {
 
 // TestJoinerIsPromotedAndReplicaIsNot: both are taken in without a vote; the one gets its vote when it has caught up.
 func TestJoinerIsPromotedAndReplicaIsNot(t *testing.T) {
-	inCompany(t, 3, func(c *company) {
+	inCompany(t, 3, func(t *testing.T, c *company) {
 		for i := range 20 {
 			propose(t, c.staff[0].node, repeatable(t, i))
 		}
@@ -81,7 +81,7 @@ func TestJoinerIsPromotedAndReplicaIsNot(t *testing.T) {
 
 // TestNodeReplacedOnTheSameAddress: an empty disk is another node. It votes before the old one goes.
 func TestNodeReplacedOnTheSameAddress(t *testing.T) {
-	inCompany(t, 3, func(c *company) {
+	inCompany(t, 3, func(t *testing.T, c *company) {
 		l := c.leader()
 		var lost *worker
 		for _, w := range c.staff {
@@ -135,7 +135,7 @@ func TestOneNodeBecomesTheFirstOfThree(t *testing.T) {
 
 // TestRemovedAndDemotedNodesStaySo: by order of an operator, though they live.
 func TestRemovedAndDemotedNodesStaySo(t *testing.T) {
-	inCompany(t, 4, func(c *company) {
+	inCompany(t, 4, func(t *testing.T, c *company) {
 		c.operate("a demotion", func(k *membership.Keeper) error {
 			return k.Demote(t.Context(), membership.NodeID(c.other(0).id()))
 		})

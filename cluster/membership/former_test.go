@@ -142,6 +142,8 @@ func (h *house) Adopt(c Cluster) error {
 
 func (h *house) Changed() <-chan struct{} { return nil }
 
+func (h *house) Left() []NodeID { return nil }
+
 func (h *house) Servers() []Server {
 	var live []Server
 	for _, other := range h.town.houses {

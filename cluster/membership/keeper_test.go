@@ -41,6 +41,7 @@ type person struct {
 	// lag is how many entries it lacks; it catches up a little at a time.
 	lag    uint64
 	stuck  bool
+	left   bool
 	reader bool // it was started as a read replica
 	keeper *Keeper
 }
@@ -256,6 +257,16 @@ func (p *person) Servers() []Server {
 }
 
 func (p *person) Changed() <-chan struct{} { return nil }
+
+func (p *person) Left() []NodeID {
+	var left []NodeID
+	for _, q := range p.village.people {
+		if q.left && !q.alive {
+			left = append(left, q.server.ID)
+		}
+	}
+	return left
+}
 
 // reach is whoever is at an address, if it is the one that was meant.
 func (p *person) reach(to Server) (*person, error) {

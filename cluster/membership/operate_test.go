@@ -204,3 +204,17 @@ func TestSettingsAreChecked(t *testing.T) {
 		t.Error("got no error")
 	}
 }
+
+// TestVoterThatLeftStays: it is stopped for a while, however many there are; one that died does not.
+func TestVoterThatLeftStays(t *testing.T) {
+	v := newVillage(5)
+	v.people[3].alive, v.people[3].left = false, true
+	v.people[4].alive = false
+	v.rounds(5)
+	v.pass(time.Hour)
+	v.rounds(5)
+	v.check(t)
+	if !v.voter("n03") || v.member("n04") {
+		t.Errorf("got %+v, want n03 in it and n04 not", v.configuration)
+	}
+}

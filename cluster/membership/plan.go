@@ -28,6 +28,8 @@ type Health struct {
 	HealthyFor time.Duration
 	// GoneFor is how long gossip has not known it and it has not answered; 0 for one that is there.
 	GoneFor time.Duration
+	// Left: it has said that it goes.
+	Left bool
 	// Why it is not healthy.
 	Why string
 }
@@ -116,7 +118,8 @@ func (s Settings) planPromotion(v View) Step {
 	return Step{}
 }
 
-// planRemoval takes out a server that is gone, and a non-voter at any time.
+// planRemoval takes out a server that is gone. A voter that has said that it goes is stopped for a while, and stays, unless another
+// has its place.
 func (s Settings) planRemoval(v View) Step {
 	for _, m := range members(v.Configuration) {
 		h := v.Health[m.ID]
@@ -126,7 +129,7 @@ func (s Settings) planRemoval(v View) Step {
 		why := fmt.Sprintf("it has been gone for %v", h.GoneFor.Round(time.Second))
 		if other, replaced := successor(v, m); replaced {
 			why = fmt.Sprintf("%s has taken its place", other)
-		} else if h.GoneFor < s.Grace {
+		} else if h.GoneFor < s.Grace || m.Voter && h.Left {
 			continue
 		}
 		if m.Voter && !s.canSpare(v, m.ID) {

@@ -158,7 +158,9 @@ func (k ChangeKind) String() string {
 type Gossip interface {
 	// Servers are the live nodes, this one included.
 	Servers() []Server
-	// Changed is closed when they may have changed since the call.
+	// Left are nodes that have said that they go, and are not back. Some of them may be forgotten.
+	Left() []NodeID
+	// Changed is closed when any of that may have changed since the call.
 	Changed() <-chan struct{}
 }
 

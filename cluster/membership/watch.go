@@ -100,7 +100,7 @@ func askAll(ctx context.Context, peers Peers, timeout time.Duration, self NodeID
 
 // note takes down the answers of one round. The self report was made before the questions were asked.
 func (k *Keeper) note(v View, term uint64, self Report, answers map[NodeID]answer) map[NodeID]Health {
-	now := k.config.Clock()
+	now, left := k.config.Clock(), k.config.Gossip.Left()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.term != term {
@@ -131,6 +131,7 @@ func (k *Keeper) note(v View, term uint64, self Report, answers map[NodeID]answe
 		if live || a.err == nil {
 			seen.there = now
 		} else {
+			seen.health.Left = slices.Contains(left, id)
 			seen.health.GoneFor = max(now.Sub(seen.there), 1)
 		}
 		health[id] = seen.health
