@@ -61,15 +61,23 @@ type call struct {
 	revision atomic.Uint64
 }
 
-// clusterCalls begins the names of ClusterService's calls, some of which other services have, too.
-const clusterCalls = ownServices + "ClusterService/"
+// Services whose calls have names that other services have, too.
+const (
+	clusterCalls = ownServices + "ClusterService/"
+	backupCalls  = ownServices + "BackupService/"
+)
 
 // shortName is the name of a call as metrics and logs have it: `AddPrompt`, `ClusterStatus`.
 func shortName(fullMethod string) string {
-	if name, ok := strings.CutPrefix(fullMethod, clusterCalls); ok {
-		return "Cluster" + name
+	last := strings.LastIndexByte(fullMethod, '/') + 1
+	switch fullMethod[:last] {
+	case clusterCalls:
+		return "Cluster" + fullMethod[last:]
+	case backupCalls:
+		return "Backup" + fullMethod[last:]
+	default:
+		return fullMethod[last:]
 	}
-	return fullMethod[strings.LastIndexByte(fullMethod, '/')+1:]
 }
 
 // at notes the revision that the reply is of.
@@ -81,7 +89,9 @@ func (c *call) reads() bool {
 }
 
 // holdsSnapshot tells the calls that keep a snapshot of the store while they send.
-func (c *call) holdsSnapshot() bool { return c.method == "StreamQuery" || c.method == "Export" }
+func (c *call) holdsSnapshot() bool {
+	return c.method == "StreamQuery" || c.method == "Export" || c.method == "BackupCreate"
+}
 
 type callKey struct{}
 

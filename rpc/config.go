@@ -47,6 +47,9 @@ type Config struct {
 	Disk func() telemetry.Disk
 	// Limit says what this node does not do although it serves, for the metrics port; nil for a node without limits.
 	Limit func() error
+	// NodeID is written into backups of this node, and History is its log, for those who follow it; nil for a server without one.
+	NodeID  string
+	History History
 	// Cluster answers ClusterService; nil for a server without that service.
 	Cluster Cluster
 	// Logger hears of panics and of damage; nil for none.

@@ -108,6 +108,7 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 	services := budgeted{s.grpc, s.budget}
 	graphgrpc.RegisterMemoryGraphServiceServer(services, s)
 	graphgrpc.RegisterGraphTransferServiceServer(services, &transfer{Server: s})
+	graphgrpc.RegisterBackupServiceServer(services, &backups{Server: s})
 	if cfg.Cluster != nil {
 		graphgrpc.RegisterClusterServiceServer(services, &admin{cluster: cfg.Cluster})
 	}
@@ -125,7 +126,7 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 // methods are the calls that metrics know from the start.
 func methods() []string {
 	var names []string
-	for _, service := range []grpc.ServiceDesc{graphgrpc.MemoryGraphService_ServiceDesc, graphgrpc.GraphTransferService_ServiceDesc, graphgrpc.ClusterService_ServiceDesc} {
+	for _, service := range []grpc.ServiceDesc{graphgrpc.MemoryGraphService_ServiceDesc, graphgrpc.GraphTransferService_ServiceDesc, graphgrpc.BackupService_ServiceDesc, graphgrpc.ClusterService_ServiceDesc} {
 		for _, m := range service.Methods {
 			names = append(names, shortName("/"+service.ServiceName+"/"+m.MethodName))
 		}

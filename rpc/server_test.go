@@ -42,6 +42,8 @@ type memoryLog struct {
 	stale []time.Duration
 	// meddle, when set, is called before a proposal is applied.
 	meddle func(*logpb.Command)
+	// entries are those that were applied.
+	entries []fsm.LogEntry
 }
 
 const testLineage = 0xabcdef01
@@ -92,7 +94,8 @@ func (l *memoryLog) applyLocked(command []byte) fsm.Result {
 	if err != nil {
 		panic(err)
 	}
-	return l.machine.Apply([]fsm.LogEntry{{Index: l.index, Term: 1, Data: data}})[0][0]
+	l.entries = append(l.entries, fsm.LogEntry{Index: l.index, Term: 1, Data: data})
+	return l.machine.Apply(l.entries[len(l.entries)-1:])[0][0]
 }
 
 func (l *memoryLog) Propose(_ context.Context, command []byte) (fsm.Result, error) {

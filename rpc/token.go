@@ -73,7 +73,7 @@ func (t tokens) seal(a, b uint64) string {
 	return base64.RawURLEncoding.EncodeToString(append(raw, t.mac(raw)...))
 }
 
-// mac signs what a token says. The lineage is outside of it: a restored graph has another key, too.
+// mac signs what a token says, the lineage too: a restored graph has the same key.
 func (t tokens) mac(raw []byte) []byte {
 	h := hmac.New(sha256.New, t.system.Key[:])
 	h.Write([]byte("token"))
