@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,6 +53,24 @@ type Options struct {
 	InMemory bool
 	// Args are added to those of `memory-graph dev`.
 	Args []string
+
+	// member is set for a node of a Cluster, which runs `memory-graph server`.
+	member *member
+}
+
+// member is what a node of a cluster has besides.
+type member struct {
+	network Network
+	number  int
+	env     []string
+	// skewed nodes have a wall clock that can be set.
+	skewed bool
+
+	mu sync.Mutex
+	// at is where it listens; it changes when the node moves.
+	at Addresses
+	// args are those that every start has, for the addresses that all nodes have then.
+	args func() []string
 }
 
 // Node is one server that can be started again and again on the same folder, on new ports each time.
@@ -60,6 +80,8 @@ type Node struct {
 	mu   sync.Mutex
 	run  *process
 	past []string
+	// clock is that of the running process, when it can be set.
+	clock *clock
 }
 
 // process is one life of a node.
@@ -96,7 +118,7 @@ func (n *Node) Launch() error {
 	cmd.Stdout = stream{to: out, announces: true}
 	cmd.Stderr = stream{to: out}
 	bind(cmd)
-	if err := cmd.Start(); err != nil {
+	if err := n.startLocked(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", n.options.Binary, err)
 	}
 	run := &process{cmd: cmd, out: out, done: make(chan struct{})}
@@ -106,6 +128,20 @@ func (n *Node) Launch() error {
 	}()
 	n.run = run
 	return nil
+}
+
+// startLocked starts the process in the place of the node.
+func (n *Node) startLocked(cmd *exec.Cmd) (err error) {
+	m := n.options.member
+	if m == nil {
+		return cmd.Start()
+	}
+	cmd.Env = append(os.Environ(), m.env...)
+	if !m.skewed {
+		return m.network.Start(cmd, m.number)
+	}
+	n.clock, err = startSkewed(cmd, func() error { return m.network.Start(cmd, m.number) })
+	return err
 }
 
 // AwaitReady returns when the launched process is ready.
@@ -136,6 +172,9 @@ func errorOrOK(err error) error {
 }
 
 func (n *Node) arguments() []string {
+	if m := n.options.member; m != nil {
+		return append(append([]string{"server", "--data-dir", n.options.DataDir}, m.args()...), n.options.Args...)
+	}
 	args := []string{"dev", "--data-dir", n.options.DataDir, "--grpc-port", "0", "--metrics-port", "0", "--log-level", "warn"}
 	if n.options.InMemory {
 		args = append(args, "--in-memory")
@@ -187,6 +226,16 @@ func (n *Node) Kill() error {
 	return nil
 }
 
+// signalKill ends the process without waiting.
+func (n *Node) signalKill() error {
+	if run := n.current(); run != nil {
+		if err := run.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return fmt.Errorf("kill: %w", err)
+		}
+	}
+	return nil
+}
+
 // Exited is closed when the running process has ended; nil when none runs.
 func (n *Node) Exited() <-chan struct{} {
 	if run := n.current(); run != nil {
@@ -198,9 +247,14 @@ func (n *Node) Exited() <-chan struct{} {
 func (n *Node) forget(run *process) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.run == run {
-		n.past = append(n.past, run.out.String())
-		n.run = nil
+	if n.run != run {
+		return
+	}
+	n.past = append(n.past, run.out.String())
+	n.run = nil
+	if n.clock != nil {
+		_ = n.clock.close() // it was of a process that is gone
+		n.clock = nil
 	}
 }
 
@@ -209,8 +263,15 @@ func (n *Node) Wipe() error {
 	if n.current() != nil {
 		return fmt.Errorf("wipe: %w", ErrRunning)
 	}
-	if err := os.RemoveAll(n.options.DataDir); err != nil {
+	// The folder itself stays: it may be the root of a file system.
+	found, err := os.ReadDir(n.options.DataDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("wipe: %w", err)
+	}
+	for _, entry := range found {
+		if err := os.RemoveAll(filepath.Join(n.options.DataDir, entry.Name())); err != nil {
+			return fmt.Errorf("wipe: %w", err)
+		}
 	}
 	return nil
 }

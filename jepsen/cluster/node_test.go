@@ -3,9 +3,12 @@ package cluster_test
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,6 +36,8 @@ func act(how string) int {
 		return 3
 	case "ends":
 		return 0
+	case "tells the time":
+		return tellTheTime(stop)
 	}
 	fmt.Println("getting ready")
 	fmt.Print("ready grpc=127.0.0.1:1 metrics=127.0.0")
@@ -41,6 +46,23 @@ func act(how string) int {
 	if how == "stops badly" {
 		return 1
 	}
+	return 0
+}
+
+// tellTheTime answers HTTP where a server has its metrics: every answer is dated.
+func tellTheTime(stop <-chan os.Signal) int {
+	after := func(flag string) string { return os.Args[slices.Index(os.Args, flag)+1] }
+	at, err := net.Listen("tcp", net.JoinHostPort(after("--metrics-host"), after("--metrics-port")))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Printf("ready metrics=%s\n", at.Addr())
+	go func() {
+		<-stop
+		_ = at.Close() // ends Serve
+	}()
+	_ = http.Serve(at, http.NotFoundHandler())
 	return 0
 }
 
@@ -137,8 +159,8 @@ func TestWipeEmptiesTheFolder(t *testing.T) {
 	if err := node.Wipe(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(node.DataDir()); !os.IsNotExist(err) {
-		t.Errorf("data folder after the wipe: %v", err)
+	if left, err := os.ReadDir(node.DataDir()); len(left) > 0 || err != nil {
+		t.Errorf("data folder after the wipe has %v, %v", left, err)
 	}
 }
 
