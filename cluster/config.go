@@ -46,7 +46,7 @@ const (
 	DefaultSnapshotThreshold = 4096
 	DefaultTrailingLogs      = 20480
 	DefaultSnapshotBytes     = 256 << 20
-	DefaultMaxLogBytes       = 512 << 20
+	DefaultMaxLogBytes       = 384 << 20
 	DefaultTickInterval      = time.Second
 )
 
