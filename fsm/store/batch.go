@@ -15,7 +15,6 @@ type Batch struct {
 	store   *Store
 	gen     *generation
 	live    snapshot
-	rows    *overlay
 	system  System
 	expiry  []byte // Store.expiry as of this batch
 	marked  System
@@ -25,6 +24,13 @@ type Batch struct {
 	events  []Mark // those of this batch
 	kept    int    // how many of them were there at the mark
 	txs     map[graph.Tenant]*Tx
+	stored  bool
+	*desk
+}
+
+// desk is memory that goes from one batch to the next.
+type desk struct {
+	rows    *overlay
 	telling telling
 	room    scratch
 }
@@ -41,10 +47,16 @@ func (s *Store) Begin() *Batch {
 		panic("store: a batch is open")
 	}
 	s.writing = true
+	d := s.desk
+	s.desk = nil
+	if d == nil {
+		d = &desk{rows: newOverlay()}
+	}
 	live := latestRows{g.engine.live(), g.warm}
+	d.rows.base = live
 	return &Batch{
-		store: s, gen: g, live: live, rows: newOverlay(live), system: s.system, marked: s.system,
-		expiry: s.expiry, from: s.expiry, highest: s.system.Position, known: map[graph.Tenant]*hidden{}, txs: map[graph.Tenant]*Tx{},
+		store: s, gen: g, live: live, desk: d, system: s.system, marked: s.system,
+		expiry: s.expiry, from: s.expiry, highest: s.system.Position, known: g.warm.hidden(), txs: map[graph.Tenant]*Tx{},
 	}
 }
 
@@ -95,6 +107,7 @@ func (b *Batch) Commit() error {
 	for _, w := range writes {
 		b.gen.warm.wrote(w)
 	}
+	b.stored = true
 	b.store.mu.Lock()
 	b.store.system, b.store.expiry = b.system, b.expiry
 	passed := b.store.passedLocked()
@@ -129,10 +142,15 @@ func (b *Batch) Discard() {
 	if err := b.live.close(); err != nil {
 		b.store.o.report(fmt.Errorf("close of a batch: %w", err))
 	}
+	if !b.stored {
+		clear(b.known)
+	}
+	b.telling.events = 0
+	b.rows.rest()
 	g := b.gen
 	b.gen = nil
 	b.store.mu.Lock()
-	b.store.writing = false
+	b.store.writing, b.store.desk = false, b.desk
 	b.store.mu.Unlock()
 	b.store.release(g)
 }

@@ -26,8 +26,10 @@ type overlay struct {
 	changes uint64
 	probe   write
 
-	slab  []write
-	chunk []byte
+	// free are writes of earlier batches, sorted is what all has returned: memory for the next.
+	free, sorted []*write
+	slab         []write
+	chunk        []byte
 	// remembered is how many reads of the state under the batch are kept.
 	remembered int
 }
@@ -47,12 +49,37 @@ const (
 	// maxRemembered and maxRememberedBytes bound what is kept of reads: so many, each of at most so many bytes.
 	maxRemembered      = 1 << 14
 	maxRememberedBytes = 4 << 10
+
+	// maxFree bounds the writes that are kept for the next batch, maxSlots the slots, maxUndo what can be undone.
+	maxFree  = 1 << 14
+	maxSlots = 1 << 15
+	maxUndo  = 1 << 8
 )
 
-func newOverlay(base reader) *overlay {
-	return &overlay{
-		base: base, seed: maphash.MakeSeed(), slots: make([]uint32, firstSlots), chunk: make([]byte, 0, chunkBytes),
+func newOverlay() *overlay {
+	return &overlay{seed: maphash.MakeSeed(), slots: make([]uint32, firstSlots)}
+}
+
+// rest lets go of everything but memory. What was copied stays where it is, for whoever has it.
+func (o *overlay) rest() {
+	o.base, o.order, o.remembered = nil, [classes]*btree.BTreeG[*write]{}, 0
+	for _, w := range o.writes {
+		*w = write{}
 	}
+	if used := len(o.writes); len(o.slots) > maxSlots || len(o.slots) > max(16*used, firstSlots) {
+		o.slots = make([]uint32, min(len(o.slots)/2, maxSlots))
+	} else {
+		clear(o.slots)
+	}
+	if o.free = append(o.free, o.writes...); len(o.free) > maxFree {
+		o.free, o.writes, o.undo, o.sorted = nil, nil, nil, nil
+	}
+	if cap(o.undo) > maxUndo {
+		o.undo = nil
+	}
+	clear(o.undo[:cap(o.undo)])
+	clear(o.sorted)
+	o.writes, o.undo, o.sorted = o.writes[:0], o.undo[:0], o.sorted[:0]
 }
 
 // find is the write of a key, nil when the key has not come up.
@@ -69,12 +96,8 @@ func (o *overlay) find(key []byte) (w *write, hash uint64) {
 
 // insert adds a write that find did not find. It is void: it changes nothing yet.
 func (o *overlay) insert(key []byte, hash uint64) *write {
-	if len(o.slab) == 0 {
-		o.slab = make([]write, slabWrites)
-	}
-	w := &o.slab[0]
-	o.slab = o.slab[1:]
-	*w = write{key: o.copy(key), hash: hash, void: true}
+	w := o.blank()
+	w.key, w.hash, w.void = o.copy(key), hash, true
 	o.writes = append(o.writes, w)
 	if 2*len(o.writes) <= len(o.slots) {
 		o.place(len(o.writes))
@@ -84,6 +107,19 @@ func (o *overlay) insert(key []byte, hash uint64) *write {
 	for n := range o.writes {
 		o.place(n + 1)
 	}
+	return w
+}
+
+// blank is memory for a write.
+func (o *overlay) blank() (w *write) {
+	if last := len(o.free) - 1; last >= 0 {
+		w, o.free = o.free[last], o.free[:last]
+		return w
+	}
+	if len(o.slab) == 0 {
+		o.slab = make([]write, slabWrites)
+	}
+	w, o.slab = &o.slab[0], o.slab[1:]
 	return w
 }
 
@@ -186,8 +222,7 @@ func (o *overlay) revert() {
 	for _, u := range slices.Backward(o.undo) {
 		u.w.value, u.w.deleted, u.w.void = u.value, u.deleted, u.void
 	}
-	clear(o.undo)
-	o.undo = o.undo[:0]
+	o.mark()
 	o.changes++
 }
 
@@ -202,7 +237,7 @@ func class(key []byte) int {
 	return int(key[0]) % spaceTenant
 }
 
-// all returns the writes that change something. Those of a class come together, in the order of keys: most classes are
+// all returns the writes that change something, valid until rest. Those of a class come together, in the order of keys: most classes are
 // written in order, so that sorting them is one look at each.
 func (o *overlay) all() []*write {
 	var ends [classes + 1]int
@@ -215,7 +250,8 @@ func (o *overlay) all() []*write {
 		ends[i+1] += ends[i]
 	}
 	starts := ends
-	out := make([]*write, ends[classes])
+	out := slices.Grow(o.sorted, ends[classes])[:ends[classes]]
+	o.sorted = out
 	for _, w := range o.writes {
 		if !w.idle() {
 			c := class(w.key)

@@ -98,6 +98,7 @@ type Store struct {
 	system  System      // guarded by mu: as of the last commit
 	epoch   uint64      // guarded by mu
 	writing bool        // guarded by mu: a Batch is open
+	desk    *desk       // guarded by mu: of the next Batch, nil while one is open
 	flushed System      // guarded by mu: system when everything before it was known to be flushed
 	// expiry is a key below which no expiry row is, so that the search need not pass deleted ones. Guarded by mu.
 	expiry []byte

@@ -1,15 +1,23 @@
 package store
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+)
 
 // warm is what the writer of a generation knows of its rows without reading them. Sessions that are written in are
 // written in again, and new ids lie behind all others: so most commands need no row from the engine.
 type warm struct {
 	// young and old are rows that were read or written lately; nil is no row. When young is full it becomes old.
-	young, old map[string][]byte
+	young, old map[warmKey][]byte
 	bytes      int // of young
+	// chunk is what values are copied to.
+	chunk []byte
 	// ends are keys above which there are no others with the prefix.
 	ends map[string][]byte
+	// gone is what deletions hide of a tenant, as of the last commit.
+	gone map[graph.Tenant]*hidden
 }
 
 const (
@@ -17,20 +25,46 @@ const (
 	warmBytes    = 4 << 20
 	warmRowBytes = 4 << 10
 	warmEnds     = 1 << 10
-	// warmOverhead is what a row costs beside its bytes, roughly.
+	// warmTenants bounds the tenants of which it is known what is hidden.
+	warmTenants = 1 << 10
+	// warmOverhead is what a row costs beside its bytes, roughly; warmChunk is how much memory for them is made at a time.
 	warmOverhead = 64
+	warmChunk    = 64 << 10
 )
 
+// warmKey is a key of a row that is kept, without memory of its own. Longer keys are of ids that are not UUIDs.
+type warmKey struct {
+	length byte
+	bytes  [tenantPrefixBytes + 1 + 16]byte
+}
+
+func warmKeyOf(key []byte) (k warmKey, ok bool) {
+	k.length = byte(copy(k.bytes[:], key))
+	return k, len(key) <= len(k.bytes)
+}
+
 func newWarm() *warm {
-	return &warm{young: map[string][]byte{}, old: map[string][]byte{}, ends: map[string][]byte{}}
+	return &warm{young: map[warmKey][]byte{}, old: map[warmKey][]byte{}, ends: map[string][]byte{}, gone: map[graph.Tenant]*hidden{}}
+}
+
+// hidden is what is known of deletions. Whoever takes it keeps it true: a batch that is not stored leaves nothing in it.
+func (r *warm) hidden() map[graph.Tenant]*hidden {
+	if len(r.gone) > warmTenants {
+		clear(r.gone)
+	}
+	return r.gone
 }
 
 // row is what is known of a key.
 func (r *warm) row(key []byte) (value []byte, known bool) {
-	if v, ok := r.young[string(key)]; ok {
+	k, ok := warmKeyOf(key)
+	if !ok {
+		return nil, false
+	}
+	if v, ok := r.young[k]; ok {
 		return v, true
 	}
-	if v, ok := r.old[string(key)]; ok {
+	if v, ok := r.old[k]; ok {
 		r.keep(key, v)
 		return v, true
 	}
@@ -39,7 +73,8 @@ func (r *warm) row(key []byte) (value []byte, known bool) {
 
 // keep notes a row, or that there is none.
 func (r *warm) keep(key, value []byte) {
-	if len(value) > warmRowBytes {
+	k, ok := warmKeyOf(key)
+	if !ok || len(value) > warmRowBytes {
 		r.forget(key)
 		return
 	}
@@ -49,15 +84,27 @@ func (r *warm) keep(key, value []byte) {
 		r.bytes = 0
 	}
 	if value != nil {
-		value = append(make([]byte, 0, len(value)), value...)
+		value = r.copy(value)
 	}
-	r.young[string(key)] = value
+	r.young[k] = value
 	r.bytes += len(key) + len(value) + warmOverhead
 }
 
+// copy is a value in memory of ours, not nil.
+func (r *warm) copy(value []byte) []byte {
+	if len(r.chunk)+len(value) > cap(r.chunk) {
+		r.chunk = make([]byte, 0, warmChunk)
+	}
+	start := len(r.chunk)
+	r.chunk = append(r.chunk, value...)
+	return r.chunk[start:len(r.chunk):len(r.chunk)]
+}
+
 func (r *warm) forget(key []byte) {
-	delete(r.young, string(key))
-	delete(r.old, string(key))
+	if k, ok := warmKeyOf(key); ok {
+		delete(r.young, k)
+		delete(r.old, k)
+	}
 }
 
 // keeps reports the rows that are kept when they are read, and those that are kept when they are written too.
@@ -76,14 +123,16 @@ func (*warm) keeps(key []byte) (read, written bool) {
 func (r *warm) wrote(w *write) {
 	switch read, written := r.keeps(w.key); {
 	case written:
-		delete(r.old, string(w.key))
+		if k, ok := warmKeyOf(w.key); ok {
+			delete(r.old, k)
+		}
 		r.keep(w.key, w.value)
 	case read:
 		r.forget(w.key)
 	}
 	if n := growing(w.key); n > 0 && !w.deleted {
 		if end, ok := r.ends[string(w.key[:n])]; ok && bytes.Compare(w.key, end) > 0 {
-			r.ends[string(w.key[:n])] = w.key
+			r.ends[string(w.key[:n])] = bytes.Clone(w.key)
 		}
 	}
 }

@@ -12,9 +12,9 @@ import (
 func TestWarmRowsAreBounded(t *testing.T) {
 	w := newWarm()
 	held := func() (n int) {
-		for _, half := range []map[string][]byte{w.young, w.old} {
+		for _, half := range []map[warmKey][]byte{w.young, w.old} {
 			for k, v := range half {
-				n += len(k) + len(v)
+				n += len(k.bytes) + len(v)
 			}
 		}
 		return n
