@@ -27,6 +27,9 @@ type Events struct {
 	// Rebuilt: the store was damaged, and is made again from the log. What there was has been moved to a folder; empty when
 	// only the end of it was lost.
 	Rebuilt func(movedTo string, damage error)
+	// Clock: this node leads, and its clock is so far ahead of the median of the voters (behind, when it is negative). It has handed
+	// leadership to a better one, or could not.
+	Clock func(ahead time.Duration, handedOver bool)
 	// Refused: a command found the queue full.
 	Refused func()
 }
@@ -82,6 +85,12 @@ func (e Events) disk(s reserve.State) {
 func (e Events) rebuilt(movedTo string, damage error) {
 	if e.Rebuilt != nil {
 		e.Rebuilt(movedTo, damage)
+	}
+}
+
+func (e Events) clock(ahead time.Duration, handedOver bool) {
+	if e.Clock != nil {
+		e.Clock(ahead, handedOver)
 	}
 }
 

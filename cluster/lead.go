@@ -39,7 +39,11 @@ func (n *Node) lead(ctx context.Context) {
 func (n *Node) takeOver(ctx context.Context) {
 	for n.failed() == nil {
 		term := n.raft.CurrentTerm()
+		clocks := n.beginClocks(ctx)
 		err := n.establish()
+		if n.actOnClocks(ctx, <-clocks) {
+			return
+		}
 		leading := n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term
 		switch {
 		case err == nil && leading:
@@ -58,6 +62,17 @@ func (n *Node) takeOver(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// beginClocks compares clocks while the first entry of the term is on its way.
+func (n *Node) beginClocks(ctx context.Context) <-chan clockCheck {
+	result := make(chan clockCheck, 1)
+	if n.peers == nil {
+		result <- clockCheck{}
+		return result
+	}
+	n.background.Go(func() { result <- n.checkClocksSoon(ctx) })
+	return result
 }
 
 // establish commits an empty entry in this term and, in a cluster that has none, its identity. (Raft's own barrier would

@@ -32,6 +32,8 @@ type replica struct {
 	// snapshotAt is the count at the last snapshot.
 	snapshotAt atomic.Uint64
 
+	// logs is the log as Raft has it; set before Raft starts.
+	logs raft.LogStore
 	// sent are the commands of this node that wait for their entries, skipped is called when a snapshot brought some.
 	sent    *sentCommands
 	skipped func([]*proposal)
@@ -119,6 +121,9 @@ func (r *replica) Restore(rc io.ReadCloser) error {
 	if err := r.install(in); err != nil {
 		return fmt.Errorf("install snapshot at entry %d: %w", in.meta.Index, err)
 	}
+	if err := r.fence(in.meta); err != nil {
+		return err
+	}
 	r.snapshotAt.Store(r.appended())
 	if missed := r.sent.skipped(in.meta.Index); len(missed) > 0 {
 		r.skipped(missed)
@@ -126,6 +131,37 @@ func (r *replica) Restore(rc io.ReadCloser) error {
 	r.events.installed(in.meta.Index, time.Since(start))
 	return nil
 }
+
+// fence ends the node when its log has another entry in the place where the snapshot ended: then all that follows was never committed,
+// but Raft would keep it, find that it does not fit, and have the snapshot sent again, for ever (hashicorp/raft#697). The rows are
+// those of the snapshot now, so the log can go, and the next start goes on from there.
+func (r *replica) fence(snapshot raft.SnapshotMeta) error {
+	var own raft.Log
+	err := r.logs.GetLog(snapshot.Index, &own)
+	if errors.Is(err, raft.ErrLogNotFound) || err == nil && own.Term == snapshot.Term {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	first, err := r.logs.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := r.logs.LastIndex()
+	if err != nil {
+		return err
+	}
+	if err := r.logs.DeleteRange(first, last); err != nil {
+		return err
+	}
+	err = fmt.Errorf("log has entry %d of term %d, the cluster agreed on one of term %d: what followed was never agreed on and is removed; start this node again: %w",
+		snapshot.Index, own.Term, snapshot.Term, errDiverged)
+	r.fatal(err)
+	return err
+}
+
+var errDiverged = errors.New("log had diverged")
 
 // install swaps the rows. The members are those that Raft names: a snapshot of another cluster brings others.
 func (r *replica) install(in *incoming) (err error) {
@@ -143,15 +179,8 @@ func (r *replica) install(in *incoming) (err error) {
 	if err := r.remember(raftlog.KeyInstalled, in.meta.Index); err != nil {
 		return errors.Join(err, staged.Close())
 	}
-	members := raft.EncodeConfiguration(in.meta.Configuration)
-	if bytes.Equal(staged.System().Config, members) {
-		return r.machine.Install(staged, in.meta.Index, in.meta.Term)
-	}
-	if err := r.machine.Install(staged, in.meta.Index-1, in.meta.Term); err != nil {
-		return err
-	}
-	r.machine.Apply([]fsm.LogEntry{{Index: in.meta.Index, Term: in.meta.Term, Configuration: members}})
-	return r.machine.Store().Flush()
+	staged.SetConfig(in.meta.ConfigurationIndex, raft.EncodeConfiguration(in.meta.Configuration))
+	return r.machine.Install(staged, in.meta.Index, in.meta.Term)
 }
 
 // witness takes over what Raft knows of a snapshot and the machine does not: an index past its own, of entries that carry

@@ -43,6 +43,9 @@ type Node struct {
 	// sent are commands that wait for their entries; forward takes them to the leader, nil on a node without others.
 	sent    *sentCommands
 	forward *forwarder
+	// clock is what a leader among others stamps with; roomMoved has a token when the disk became full or has room again.
+	clock     *jumpGuard
+	roomMoved chan struct{}
 	// confirms find read indexes where this node leads, asks where another does.
 	confirms, asks *rounds
 	reads          readClock
@@ -97,7 +100,7 @@ func Open(config Config) (*Node, error) {
 	config = config.withDefaults()
 	n := &Node{
 		config: config, logger: config.Logger.Named("cluster"),
-		queue: newQueue(), gate: newGate(), route: newRoute(), sent: newSentCommands(), notify: make(chan bool, notifyBuffer),
+		queue: newQueue(), gate: newGate(), route: newRoute(), sent: newSentCommands(), roomMoved: make(chan struct{}, 1), notify: make(chan bool, notifyBuffer),
 		started: make(chan struct{}), hasFailed: make(chan struct{}), patience: failedCloseTimeout,
 	}
 	n.life, n.die = context.WithCancel(context.Background())
@@ -136,7 +139,7 @@ func (n *Node) open() error {
 	n.servePeers()
 	p := &proposer{
 		forward: n.forward,
-		queue:   n.queue, gate: n.gate, log: roomyLog{n.raft, n.room}, clock: n.config.Clock, events: n.config.Events,
+		queue:   n.queue, gate: n.gate, log: roomyLog{n.raft, n.room}, clock: n.stampClock(), events: n.config.Events,
 		slots:   make(chan struct{}, MaxEntriesInFlight),
 		instant: func() int64 { return n.machine.Store().System().Instant },
 	}
@@ -164,6 +167,7 @@ func (n *Node) startRaft(ctx context.Context, f files) error {
 		vote = n.config.underStable(vote)
 	}
 	stable := raftlog.NewWatchStable(vote, dog)
+	n.replica.logs = logs
 	n.replica.remember = func(key string, index uint64) error { return stable.SetUint64([]byte(key), index) }
 	if err := n.begin(logs, stable); err != nil {
 		return err

@@ -33,8 +33,10 @@ func testConfig(t testing.TB) Config {
 }
 
 // diskConfig is of a node in a folder of its own.
-func diskConfig(t testing.TB) Config {
-	c := testConfig(t)
+func diskConfig(t testing.TB) Config { return inFolder(t, testConfig(t)) }
+
+// inFolder is the same in a folder of its own.
+func inFolder(t testing.TB, c Config) Config {
 	c.InMemory = false
 	c.Folder = t.TempDir()
 	c.DiskReserve = reserve.None

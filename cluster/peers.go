@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
@@ -110,11 +111,21 @@ func (n *Node) startForwarding(ctx context.Context) {
 		self: n.Identity().NodeID, queue: n.queue, sent: n.sent, route: n.route, gate: n.gate, connect: n.connectTo,
 		logger: n.logger, life: n.life, stuck: n.stuckTransfer, window: make(chan struct{}, maxBatchesInFlight),
 	}
+	n.clock = newJumpGuard(n.config.Clock)
 	n.confirms, n.asks = newRounds(n.confirm), newRounds(n.askLeader)
 	n.background.Go(func() { n.forward.watch(ctx) })
 	n.background.Go(func() { n.confirms.run(ctx) })
 	n.background.Go(func() { n.asks.run(ctx) })
 	n.background.Go(func() { n.keepFresh(ctx) })
+	n.background.Go(func() { n.duties(ctx) })
+}
+
+// stampClock is what commands are stamped with.
+func (n *Node) stampClock() func() time.Time {
+	if n.clock == nil {
+		return n.config.Clock
+	}
+	return n.clock.now
 }
 
 // close ends every call from and to other nodes.

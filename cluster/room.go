@@ -38,6 +38,10 @@ func (n *Node) roomChanged(s reserve.State) {
 		n.logger.Info("disk has room again: this node takes writes", figures...)
 	}
 	n.config.Events.disk(s)
+	select {
+	case n.roomMoved <- struct{}{}:
+	default:
+	}
 }
 
 func (n *Node) refuseWaiting(why error) {

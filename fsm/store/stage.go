@@ -20,6 +20,11 @@ type Staged struct {
 // System is as the checkpoint says.
 func (st *Staged) System() System { return st.system }
 
+// SetConfig makes the members as of an entry part of what is staged, in the place of those of its source.
+func (st *Staged) SetConfig(index uint64, config []byte) {
+	st.system.ConfigIndex, st.system.Config = index, config
+}
+
 // Close removes what was staged. After Install it does nothing.
 func (st *Staged) Close() error {
 	if st.engine == nil {

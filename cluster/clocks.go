@@ -1,0 +1,198 @@
+package cluster
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	peerpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/peer/v1"
+)
+
+// Instants never go back (DECISIONS.md D7), so a leader whose clock is ahead would spoil them for good. It compares clocks when it gains
+// leadership, before it stamps anything, and every ten seconds, and hands over when it is the one that is off. A jump of its clock
+// is not stamped before the others confirm it.
+const (
+	clockBound    = 5 * time.Second
+	clockJump     = time.Minute
+	clockInterval = 10 * time.Second
+	// The comparison at a takeover may not cost writers much: it ends when all have answered, a moment after the majority has, or
+	// with the last bound.
+	clockPatience = 300 * time.Millisecond
+	clockGrace    = 100 * time.Millisecond
+	// leastClocks is how many clocks it takes to say which one is off: of two nobody can.
+	leastClocks = 3
+	statusTime  = time.Second
+)
+
+// A voterStatus is what another voter said.
+type voterStatus struct {
+	server raft.Server
+	reply  *peerpb.StatusReply
+	// ahead is how far its clock is ahead of this node's, give or take half of the time that the question took.
+	ahead time.Duration
+}
+
+// askVoters asks all other voters where they stand, and returns those that answered in time. Enough, given the answers so far and
+// how many were asked, may end it before the rest: it is called for each answer, and says how long to wait for more.
+func (n *Node) askVoters(ctx context.Context, enough func(answered, asked int) (time.Duration, bool)) []voterStatus {
+	ctx, cancel := context.WithTimeout(ctx, statusTime)
+	defer cancel()
+	var asked []raft.Server
+	for _, s := range n.members().Servers {
+		if s.Suffrage == raft.Voter && string(s.ID) != n.Identity().NodeID {
+			asked = append(asked, s)
+		}
+	}
+	answers := make(chan *voterStatus, len(asked))
+	var asking sync.WaitGroup
+	for _, s := range asked {
+		asking.Go(func() { answers <- n.askVoter(ctx, s) })
+	}
+	var all []voterStatus
+	var over <-chan time.Time
+	for range asked {
+		select {
+		case one := <-answers:
+			if one != nil {
+				all = append(all, *one)
+			}
+		case <-over:
+			cancel()
+			asking.Wait()
+			return all
+		}
+		if enough != nil {
+			if grace, ok := enough(len(all), len(asked)); ok && over == nil {
+				over = time.After(grace)
+			}
+		}
+	}
+	asking.Wait()
+	return all
+}
+
+func (n *Node) askVoter(ctx context.Context, s raft.Server) *voterStatus {
+	address, _ := n.peers.addresses.find(s.ID)
+	sent, wall := time.Now(), n.config.Clock()
+	reply, err := n.PeerStatus(ctx, string(s.ID), address)
+	if err != nil {
+		n.logger.Debug("status of a voter", "voter", s.ID, "error", err)
+		return nil
+	}
+	took := time.Since(sent)
+	here := wall.Add(took / 2).UnixNano()
+	return &voterStatus{server: s, reply: reply, ahead: time.Duration(reply.WallClock - here)}
+}
+
+// A clockCheck is a comparison of clocks.
+type clockCheck struct {
+	// off is how far this node's clock is ahead of the median of all that were read, its own among them.
+	off time.Duration
+	// clocks is how many those are, majority whether they are one of the voters.
+	clocks   int
+	majority bool
+	voters   []voterStatus
+}
+
+// isOff: this clock is wrong, and not another.
+func (c clockCheck) isOff() bool { return c.clocks >= leastClocks && c.off.Abs() > clockBound }
+
+// confirms: a majority has about the same time.
+func (c clockCheck) confirms() bool { return c.majority && c.off.Abs() <= clockBound }
+
+func compare(voters []voterStatus, asked int) clockCheck {
+	ahead := []time.Duration{0}
+	for _, v := range voters {
+		ahead = append(ahead, v.ahead)
+	}
+	slices.Sort(ahead)
+	median := ahead[len(ahead)/2]
+	if len(ahead)%2 == 0 {
+		median = (median + ahead[len(ahead)/2-1]) / 2
+	}
+	return clockCheck{off: -median, clocks: len(ahead), majority: len(ahead) > (asked+1)/2, voters: voters}
+}
+
+// checkClocks compares now.
+func (n *Node) checkClocks(ctx context.Context) clockCheck {
+	return compare(n.askVoters(ctx, nil), n.otherVoters())
+}
+
+// checkClocksSoon compares without making writers wait for the dead.
+func (n *Node) checkClocksSoon(ctx context.Context) clockCheck {
+	ctx, cancel := context.WithTimeout(ctx, clockPatience)
+	defer cancel()
+	voters := n.askVoters(ctx, func(answered, asked int) (time.Duration, bool) { return clockGrace, answered+1 > (asked+1)/2 })
+	return compare(voters, n.otherVoters())
+}
+
+// actOnClocks tells of a clock that is off, and hands leadership to a voter with a better one. It reports whether somebody else leads now.
+func (n *Node) actOnClocks(ctx context.Context, c clockCheck) bool {
+	if c.confirms() {
+		n.clock.confirm()
+	}
+	if c.off.Abs() <= clockBound {
+		return false
+	}
+	if !c.isOff() {
+		n.logger.Error("clocks differ, and two cannot tell which one is wrong: check the time of both machines", "ahead", c.off)
+		n.config.Events.clock(c.off, false)
+		return false
+	}
+	median := -c.off
+	better := furthest(c.voters, func(v voterStatus) bool { return (v.ahead - median).Abs() <= clockBound })
+	handed := better != nil && n.TransferLeadership(ctx, string(better.server.ID)) == nil
+	n.logger.Error("the clock of this leader is off: check the time of this machine", "ahead", c.off, "clocks", c.clocks, "handed_over", handed)
+	n.config.Events.clock(c.off, handed)
+	return handed
+}
+
+// furthest is the voter that has most of the log among those that will do, nil when none does.
+func furthest(voters []voterStatus, will func(voterStatus) bool) *voterStatus {
+	var best *voterStatus
+	for i, v := range voters {
+		if will(v) && (best == nil || v.reply.LastLogIndex > best.reply.LastLogIndex) {
+			best = &voters[i]
+		}
+	}
+	return best
+}
+
+// A jumpGuard reads a wall clock, and goes on from the time before where that has jumped ahead, until somebody confirms the new time. Now is
+// for one goroutine.
+type jumpGuard struct {
+	clock func() time.Time
+	// suspects has a token when there was a jump.
+	suspects  chan struct{}
+	confirmed atomic.Bool
+
+	// wall is what the clock said last, at by the monotonic clock.
+	wall time.Time
+	at   time.Time
+}
+
+func newJumpGuard(clock func() time.Time) *jumpGuard {
+	return &jumpGuard{clock: clock, suspects: make(chan struct{}, 1), wall: clock(), at: time.Now()}
+}
+
+// now is the time to stamp.
+func (g *jumpGuard) now() time.Time {
+	wall, at := g.clock().Round(0), time.Now()
+	expected := g.wall.Add(at.Sub(g.at))
+	if wall.Sub(expected) > clockJump && !g.confirmed.Swap(false) {
+		select {
+		case g.suspects <- struct{}{}:
+		default:
+		}
+		return expected
+	}
+	g.wall, g.at = wall, at
+	return wall
+}
+
+// confirm lets the time be what the clock says.
+func (g *jumpGuard) confirm() { g.confirmed.Store(true) }

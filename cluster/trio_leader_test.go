@@ -1,0 +1,298 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/reserve"
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
+	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
+	peerpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/peer/v1"
+	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/peer/v1/graphgrpc"
+)
+
+// TestALeaderThatIsClosedHandsOver closes the leader under load: nobody notices but by a few milliseconds.
+func TestALeaderThatIsClosedHandsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTrio(t, 3, nil)
+		leader, at := c.leader()
+		gone := make(chan error, 1)
+		began := time.Now()
+		go func() { gone <- leader.Close() }()
+		propose(t, c.nodes[c.followers(at)[0]], repeatable(t, 0))
+		if took := time.Since(began); took > 200*time.Millisecond {
+			t.Errorf("a write took %v during the hand-over", took)
+		}
+		if err := <-gone; err != nil {
+			t.Error(err)
+		}
+		c.nodes[at] = nil
+		c.wantOnce(1)
+	})
+}
+
+// TestACommandThatWaitsAtTheLeaderGoesOn: the leader loses its leadership while commands of its own clients are on their way.
+func TestACommandThatWaitsAtTheLeaderGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTrio(t, 3, nil)
+		old, at := c.leader()
+		c.network.cutOff(addressOf(at), true)
+		done := make(chan error, 2)
+		for i := range 2 {
+			go func() {
+				r, err := old.Propose(context.Background(), repeatable(t, i))
+				done <- errors.Join(err, r.Err)
+			}()
+		}
+		alone := make(chan error, 1)
+		go func() { // without a request id it must not be tried again
+			_, err := old.Propose(context.Background(), createSession(t, sessionID(99)))
+			alone <- err
+		}()
+		c.leader(at)
+		c.network.cutOff(addressOf(at), false)
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		wantError(t, "command without a request id", <-alone, NoLeader, false)
+		c.wantOnce(2)
+	})
+}
+
+func TestTransferToSomebodyWhoCannot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTrio(t, 3, nil)
+		leader, at := c.leader()
+		if err := leader.TransferLeadership(timeout(t), "nobody"); err == nil || !strings.Contains(err.Error(), "no voter") {
+			t.Errorf("to a stranger: %v", err)
+		}
+		follower := c.nodes[c.followers(at)[0]]
+		wantError(t, "from a follower", follower.TransferLeadership(timeout(t), ""), NoLeader, true)
+		if err := follower.HandOver(timeout(t)); err != nil {
+			t.Errorf("a follower has nothing to hand over: %v", err)
+		}
+		if err := leader.TransferLeadership(timeout(t), follower.Identity().NodeID); err != nil {
+			t.Fatal(err)
+		}
+		c.until("the follower to lead", func() bool { term, _ := follower.LeadingTerm(); return term != 0 })
+	})
+}
+
+// TestALeaderWhoseClockIsOffGivesWay gives one node a clock that is an hour ahead: it never stamps anything.
+func TestALeaderWhoseClockIsOffGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ahead atomic.Int64
+		var wrong atomic.Int64
+		wrong.Store(-1)
+		alarms := make(chan bool, 64)
+		c := newTrio(t, 3, func(i int, config *Config) {
+			config.Clock = func() time.Time {
+				if int(wrong.Load()) == i {
+					return time.Now().Add(time.Duration(ahead.Load()))
+				}
+				return time.Now()
+			}
+			config.Events.Clock = func(_ time.Duration, handed bool) { alarms <- handed }
+		})
+		old, at := c.leader()
+		ahead.Store(int64(10 * time.Second))
+		wrong.Store(int64(at))
+		if handed := <-alarms; !handed {
+			t.Error("leadership was not handed over")
+		}
+		next, _ := c.leader(at)
+		ahead.Store(int64(time.Hour))
+		if err := next.TransferLeadership(timeout(t), old.Identity().NodeID); err != nil {
+			t.Fatal(err)
+		}
+		if handed := <-alarms; !handed {
+			t.Error("leadership was not handed over at the takeover")
+		}
+		propose(t, old, repeatable(t, 0))
+		c.agree()
+		if instant := time.Unix(0, old.Machine().Store().System().Instant); instant.After(time.Now().Add(time.Minute)) {
+			t.Errorf("instant is %v, now is %v", instant, time.Now())
+		}
+	})
+}
+
+func TestAJumpIsNotStampedUntilItIsConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ahead time.Duration
+		g := newJumpGuard(func() time.Time { return time.Now().Add(ahead) })
+		time.Sleep(time.Hour)
+		want := func(what string, at time.Time) {
+			t.Helper()
+			if got := g.now(); !got.Equal(at.Round(0)) {
+				t.Errorf("%s: got %v, want %v", what, got, at)
+			}
+		}
+		want("steady", time.Now())
+		ahead = 50 * time.Second
+		want("a small step", time.Now().Add(ahead))
+		ahead += 2 * time.Minute
+		want("a jump", time.Now().Add(50*time.Second))
+		time.Sleep(time.Second)
+		want("a second later", time.Now().Add(50*time.Second))
+		<-g.suspects
+		g.confirm()
+		want("confirmed", time.Now().Add(ahead))
+		ahead -= time.Hour
+		want("back", time.Now().Add(ahead))
+	})
+}
+
+func TestCompareClocks(t *testing.T) {
+	at := func(all ...time.Duration) (v []voterStatus) {
+		for _, ahead := range all {
+			v = append(v, voterStatus{ahead: ahead})
+		}
+		return v
+	}
+	for _, c := range []struct {
+		name               string
+		others             []voterStatus
+		asked              int
+		off                time.Duration
+		confirms, wantsOff bool
+	}{
+		{"all the same", at(0, 0), 2, 0, true, false},
+		{"another is off", at(0, time.Hour), 2, 0, true, false},
+		{"this one is ahead", at(-time.Hour, -time.Hour), 2, time.Hour, false, true},
+		{"this one is behind", at(time.Hour, 2*time.Hour), 2, -time.Hour, false, true},
+		{"two differ", at(time.Hour), 2, -30 * time.Minute, false, false},
+		{"no majority", at(), 2, 0, false, false},
+	} {
+		got := compare(c.others, c.asked)
+		if got.off != c.off || got.confirms() != c.confirms || got.isOff() != c.wantsOff {
+			t.Errorf("%s: off %v, confirms %v, is off %v", c.name, got.off, got.confirms(), got.isOff())
+		}
+	}
+}
+
+// TestALeaderWithoutRoomGivesWay fills the disk of the leader.
+func TestALeaderWithoutRoomGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var full atomic.Int64
+		full.Store(-1)
+		c := newTrio(t, 3, func(i int, config *Config) {
+			config.DiskReserve = 1 << 20
+			config.measureRoom = func(string) (reserve.Space, error) {
+				if int(full.Load()) == i {
+					return reserve.Space{Free: 1, Total: 1 << 30}, nil
+				}
+				return reserve.Space{Free: 1 << 29, Total: 1 << 30}, nil
+			}
+		})
+		old, at := c.leader()
+		full.Store(int64(at))
+		next, _ := c.leader(at)
+		propose(t, next, repeatable(t, 0))
+		_, err := old.Propose(timeout(t), repeatable(t, 1))
+		wantError(t, "write through a node without room", err, NoRoom, true)
+		wantSessions(t, old, 1)
+	})
+}
+
+// TestATransferThatNeverEndsEndsTheNode: Raft can forget to end a transfer (hashicorp/raft#696).
+func TestATransferThatNeverEndsEndsTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failed := make(chan error, 1)
+		n := &Node{logger: testConfig(t).withDefaults().Logger, queue: newQueue(), gate: newGate(), hasFailed: make(chan struct{}), stopProposing: func() {}}
+		n.config.InMemory, n.config.Fatal = true, func(err error) { failed <- err }
+		n.running.Store(true)
+		stuck := surely(NoLeader, raft.ErrLeadershipTransferInProgress)
+		for range 3 {
+			n.stuckTransfer(stuck)
+			time.Sleep(9 * time.Second)
+			n.stuckTransfer(nil)
+		}
+		n.stuckTransfer(stuck)
+		time.Sleep(11 * time.Second)
+		select {
+		case err := <-failed:
+			t.Fatalf("too soon: %v", err)
+		default:
+		}
+		n.stuckTransfer(stuck)
+		if err := <-failed; !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+			t.Errorf("fatal: got %v", err)
+		}
+	})
+}
+
+// TestAPeerCannotPutRubbishIntoTheLog sends the leader what would stop every node, or is not for others to propose.
+func TestAPeerCannotPutRubbishIntoTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTrio(t, 3, nil)
+		leader, at := c.leader()
+		follower := c.nodes[c.followers(at)[0]]
+		system, err := fsm.EncodeCommand(&logpb.Command{RequestId: make([]byte, 16), Operation: &logpb.Command_RaiseFeatureLevel{RaiseFeatureLevel: &logpb.RaiseFeatureLevel{Level: 1}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		send := func(to *Node, request *peerpb.ProposeRequest) (*peerpb.ProposeReply, error) {
+			conn, err := follower.Connect(to.Identity().NodeID, to.peers.port.Address())
+			if err != nil {
+				t.Fatal(err)
+			}
+			stream, err := graphgrpc.NewPeerServiceClient(conn).Propose(timeout(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := stream.Send(request); err != nil {
+				t.Fatal(err)
+			}
+			return stream.Recv()
+		}
+		commands := [][]byte{{0xff, 0xff}, {}, createSession(t, sessionID(0)), system, repeatable(t, 0)}
+		request := &peerpb.ProposeRequest{Batch: 7, Commands: commands, Patience: make([]int64, len(commands))}
+		reply, err := send(leader, request)
+		if err != nil || reply.Batch != 7 {
+			t.Fatalf("reply: %v, %v", reply, err)
+		}
+		for i, v := range reply.Verdicts {
+			want := peerpb.Verdict_INVALID
+			if i == len(commands)-1 {
+				want = peerpb.Verdict_ACCEPTED
+			}
+			if v.Kind != want {
+				t.Errorf("command %d: got %v, want %v", i, v, want)
+			}
+		}
+		other := c.nodes[c.followers(at)[1]]
+		if reply, err := send(other, request); err != nil || reply.Verdicts[4].Kind != peerpb.Verdict_NOT_LEADER {
+			t.Errorf("at a follower: %v, %v", reply, err)
+		}
+		if _, err := send(leader, &peerpb.ProposeRequest{Commands: commands}); err == nil {
+			t.Error("a batch without patiences was taken")
+		}
+		c.wantOnce(1)
+	})
+}
+
+// TestAReaderOfAnIdleFollowerIsReady: nobody reads, and the node knows all the same that it is fresh.
+func TestAFollowerStaysReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTrio(t, 3, nil)
+		time.Sleep(time.Minute)
+		for _, n := range c.nodes {
+			if err := n.Ready(); err != nil {
+				t.Errorf("%s: %v", n.Identity().NodeID, err)
+			}
+			s, err := n.Status()
+			if err != nil || s.Leader == (Leader{}) || s.Members.Voters() != 3 || s.LastContact < 0 {
+				t.Errorf("status: %+v, %v", s, err)
+			}
+		}
+	})
+}
