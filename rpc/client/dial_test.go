@@ -100,7 +100,7 @@ func TestNamesAreFollowed(t *testing.T) {
 		go func() {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
-			_, err := c.Graph().Query(ctx, &pb.QueryRequest{}, client.MinRevision(1))
+			_, err := c.Graph().Query(ctx, &pb.QueryRequest{}, client.MinRevision(1), client.Once())
 			slow <- err
 		}()
 		synctest.Wait()
@@ -126,6 +126,28 @@ func TestNamesAreFollowed(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if diff := cmp.Diff([]string{"10.0.0.3:7"}, addresses()); diff != "" {
 			t.Errorf("a name that is not found: %s", diff)
+		}
+	})
+}
+
+// TestALostNodeIsLookedUp long before it is time to.
+func TestALostNodeIsLookedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, "10.0.0.1:7", "10.0.0.2:7")
+		var now atomic.Value
+		now.Store("10.0.0.1")
+		c, err := client.Config{Dialer: f.dial, Resolve: time.Hour, Lookup: func(context.Context, string) ([]string, error) {
+			return []string{now.Load().(string)}, nil
+		}}.Dial("graph.example:7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		ready(t, c)
+		now.Store("10.0.0.2")
+		f.nodes["10.0.0.1:7"].kill()
+		if _, err := create(t, c, 10*time.Second); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,6 +72,8 @@ type fakeNode struct {
 	heard []metadata.MD
 	// breakAfter ends a stream of events after so many; 0 never.
 	breakAfter int
+	// breakWith is how; nil for the word of a node that goes down.
+	breakWith error
 }
 
 // newFake makes a cluster of nodes with these names and starts them.
@@ -480,10 +483,10 @@ func (n *fakeNode) follow(ctx context.Context, at int, send func(*pb.Event) erro
 	for sent := 0; ; {
 		n.mu.Lock()
 		applied, added := n.events[:max(len(n.events)-n.behind, 0)], n.added
-		over := n.breakAfter > 0 && sent >= n.breakAfter
+		over, with := n.breakAfter > 0 && sent >= n.breakAfter, n.breakWith
 		n.mu.Unlock()
 		if over {
-			return answer(codes.Unavailable, "STOPPING", time.Second)
+			return cmp.Or(with, answer(codes.Unavailable, "STOPPING", time.Second))
 		}
 		if at < len(applied) {
 			if err := send(applied[at]); err != nil {

@@ -60,8 +60,9 @@ func judge(k kind, keyed, sent bool, err error) verdict {
 	case codes.Unavailable:
 		v.again, v.node = repeatable, failing
 	case codes.ResourceExhausted:
-		// Overload is refused before anything happens, unless the server says that it does not know.
-		surelyNot = surelyNot || wait && !told
+		// It is refused before anything happens, unless the server says that it does not know. What bears no name is gRPC's: a message
+		// that is too long, which may be the reply.
+		surelyNot = surelyNot || !told && (wait || info != nil)
 		v.again = wait && (repeatable || surelyNot)
 		if wait {
 			v.node = busy
