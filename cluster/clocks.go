@@ -96,7 +96,18 @@ type clockCheck struct {
 	clocks   int
 	majority bool
 	voters   []voterStatus
+	// of is the clock that was compared.
+	of reading
 }
+
+// A reading is what a wall clock said, and when by the monotonic clock.
+type reading struct{ wall, at time.Time }
+
+// later is what that clock says at a later moment if nobody sets it.
+func (r reading) later(at time.Time) time.Time { return r.wall.Add(at.Sub(r.at)) }
+
+// readClock reads this node's wall clock.
+func (n *Node) readClock() reading { return reading{wall: n.config.Clock().Round(0), at: time.Now()} }
 
 // isOff: this clock is wrong, and not another.
 func (c clockCheck) isOff() bool { return c.clocks >= leastClocks && c.off.Abs() > clockBound }
@@ -119,21 +130,27 @@ func compare(voters []voterStatus, asked int) clockCheck {
 
 // checkClocks compares now.
 func (n *Node) checkClocks(ctx context.Context) clockCheck {
-	return compare(n.askVoters(ctx, nil), n.otherVoters())
+	of := n.readClock()
+	c := compare(n.askVoters(ctx, nil), n.otherVoters())
+	c.of = of
+	return c
 }
 
 // checkClocksSoon compares without making writers wait for the dead.
 func (n *Node) checkClocksSoon(ctx context.Context) clockCheck {
 	ctx, cancel := context.WithTimeout(ctx, clockPatience)
 	defer cancel()
+	of := n.readClock()
 	voters := n.askVoters(ctx, func(answered, asked int) (time.Duration, bool) { return clockGrace, answered+1 > (asked+1)/2 })
-	return compare(voters, n.otherVoters())
+	c := compare(voters, n.otherVoters())
+	c.of = of
+	return c
 }
 
 // actOnClocks tells of a clock that is off, and hands leadership to a voter with a better one. It reports whether somebody else leads now.
 func (n *Node) actOnClocks(ctx context.Context, c clockCheck) bool {
 	if c.confirms() {
-		n.clock.confirm()
+		n.clock.confirm(c.of)
 	}
 	if c.off.Abs() <= clockBound {
 		return false
@@ -167,32 +184,37 @@ func furthest(voters []voterStatus, will func(voterStatus) bool) *voterStatus {
 type jumpGuard struct {
 	clock func() time.Time
 	// suspects has a token when there was a jump.
-	suspects  chan struct{}
-	confirmed atomic.Bool
+	suspects chan struct{}
+	// confirmed is what a majority has agreed with last. It vouches for a clock that has gone on from there, and for no jump after it.
+	confirmed atomic.Pointer[reading]
 
-	// wall is what the clock said last, at by the monotonic clock.
-	wall time.Time
-	at   time.Time
+	// last is what the clock said last.
+	last reading
 }
 
 func newJumpGuard(clock func() time.Time) *jumpGuard {
-	return &jumpGuard{clock: clock, suspects: make(chan struct{}, 1), wall: clock(), at: time.Now()}
+	return &jumpGuard{clock: clock, suspects: make(chan struct{}, 1), last: reading{wall: clock(), at: time.Now()}}
 }
 
 // now is the time to stamp.
 func (g *jumpGuard) now() time.Time {
 	wall, at := g.clock().Round(0), time.Now()
-	expected := g.wall.Add(at.Sub(g.at))
-	if wall.Sub(expected) > clockJump && !g.confirmed.Swap(false) {
+	expected := g.last.later(at)
+	if wall.Sub(expected) > clockJump && !g.isConfirmed(wall, at) {
 		select {
 		case g.suspects <- struct{}{}:
 		default:
 		}
 		return expected
 	}
-	g.wall, g.at = wall, at
+	g.last = reading{wall: wall, at: at}
 	return wall
 }
 
-// confirm lets the time be what the clock says.
-func (g *jumpGuard) confirm() { g.confirmed.Store(true) }
+func (g *jumpGuard) isConfirmed(wall, at time.Time) bool {
+	c := g.confirmed.Load()
+	return c != nil && wall.Sub(c.later(at)).Abs() <= clockBound
+}
+
+// confirm lets the time be what the clock says, as long as it goes on from that reading.
+func (g *jumpGuard) confirm(r reading) { g.confirmed.Store(&r) }
