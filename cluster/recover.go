@@ -73,7 +73,7 @@ type RecoveredMember struct {
 	Voter   bool   `json:"voter"`
 }
 
-// Plan looks at the folder and says what Run would do. It changes nothing.
+// Plan looks at the folder and says what Run would do, which it does not.
 func (r Recovery) Plan() (RecoveryRecord, error) {
 	var record RecoveryRecord
 	err := r.locked(func(f identity.Folder) (err error) {
