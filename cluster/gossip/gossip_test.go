@@ -3,11 +3,15 @@
 package gossip
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -230,6 +234,89 @@ func TestStrangersCannotFloodIt(t *testing.T) {
 		c := n.config(t, 2)
 		c.Seeds = []string{host(1)}
 		untilSees(t, "n1 n2", n1, n.open(t, 2, c))
+	})
+}
+
+// recorder keeps the packets that came.
+type recorder struct {
+	net.PacketConn
+	mu      sync.Mutex
+	packets [][]byte
+}
+
+func (r *recorder) ReadFrom(p []byte) (int, net.Addr, error) {
+	n, from, err := r.PacketConn.ReadFrom(p)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.packets = append(r.packets, bytes.Clone(p[:n]))
+	return n, from, err
+}
+
+func (r *recorder) all() [][]byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.packets)
+}
+
+// TestWhatIsReplayedIsNotBelieved: sealed packets of the past, of a node that has said something else since and has been restarted, change
+// nothing for longer than it takes that node to object.
+func TestWhatIsReplayedIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newTown(t)
+		h := n.Host(host(1))
+		packets, err := h.ListenPacket(gossipPort)
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard := &recorder{PacketConn: packets}
+		c1, c2 := n.config(t, 1), n.config(t, 2)
+		c1.Packets, c1.Dial = heard, h.Dial
+		if c1.Streams, err = h.Listen(gossipPort); err != nil {
+			t.Fatal(err)
+		}
+		n1, err := Open(t.Context(), c1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { closeGossip(t, n1) })
+		c2.Seeds = []string{host(1)}
+		n2 := n.open(t, 2, c2)
+		untilSees(t, "n1 n2", n1, n2)
+		says := func(r Role) func() bool {
+			return func() bool { all := n1.Members(); return len(all) == 2 && all[1].Role == r }
+		}
+		for _, r := range []Role{Reader, Removed, Reader} {
+			c2.Metadata.Role = r
+			if err := n2.Update(c2.Metadata); err != nil {
+				t.Fatal(err)
+			}
+			until(t, n1, "hearing "+r.String(), says(r))
+		}
+		if err := n2.Leave(); err != nil {
+			t.Fatal(err)
+		}
+		untilSees(t, "n1", n1)
+		closeGossip(t, n2)
+		c2.Metadata.Role = Voter
+		n2 = n.open(t, 2, c2)
+		until(t, n1, "hearing of the voter", says(Voter))
+
+		stranger, err := n.Host(host(9)).ListenPacket(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = stranger.Close() }()
+		for _, p := range heard.all() {
+			if _, err := stranger.WriteTo(p, packets.LocalAddr()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		until(t, n1, "believing the voter", says(Voter))
+		time.Sleep(time.Minute)
+		if !says(Voter)() {
+			t.Errorf("it believes %+v", n1.Members())
+		}
 	})
 }
 

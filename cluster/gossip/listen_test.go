@@ -217,3 +217,19 @@ func TestRotationIsNoRace(t *testing.T) {
 		return len(all) == 2 && all[1].PeerAddr == "127.0.0.1:200" || time.Since(begun) > patience
 	})
 }
+
+// TestWhatAnOperatorReads: that a seed does not answer, and why, in one line.
+func TestWhatAnOperatorReads(t *testing.T) {
+	n1 := openLoopback(t, "n1", func(*Config) {})
+	for want, change := range map[string]func(*Config){
+		"have both nodes the same secret?": func(c *Config) { c.Secrets, c.Seeds = secrets(t, "z"), []string{n1.Address()} },
+		"resolve nowhere.example: no such": func(c *Config) {
+			c.Seeds, c.LookUp = []string{"nowhere.example"}, func(context.Context, string) ([]netip.Addr, error) { return nil, errors.New("no such host") }
+		},
+	} {
+		g := openLoopback(t, "n2", change)
+		if err := g.joinAll(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("got %v, want something about %q", err, want)
+		}
+	}
+}

@@ -4,9 +4,11 @@ package gossip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // keepJoining goes to seeds and to nodes that were lost, again and again: memberlist forgets whom it has found dead, and
@@ -22,7 +24,7 @@ func (g *Gossip) keepJoining() {
 			told = ""
 		case err.Error() != told:
 			told = err.Error()
-			g.config.Logger.Warn("a node does not answer gossip, it is tried again", "error", err)
+			g.config.Logger.Info("a node does not answer gossip yet, it is tried again", "error", err)
 		}
 		pause := RejoinInterval
 		if g.alone() {
@@ -67,10 +69,23 @@ func (g *Gossip) joinAll() error {
 			continue
 		}
 		if _, err := g.list.Join([]string{at.String()}); err != nil {
-			last = fmt.Errorf("join %s: %w", at, err)
+			last = unwrapped(err)
 		}
 	}
 	return last
+}
+
+// unwrapped takes the error about one address out of memberlist's list of them, which prints over several lines, and says what its
+// complaint about keys means.
+func unwrapped(err error) error {
+	var list interface{ WrappedErrors() []error }
+	if errors.As(err, &list) && len(list.WrappedErrors()) == 1 {
+		err = list.WrappedErrors()[0]
+	}
+	if strings.Contains(err.Error(), "no installed keys") {
+		return fmt.Errorf("%w (have both nodes the same secret?)", err)
+	}
+	return err
 }
 
 // isThere: it is this node, or one that is alive, of whichever cluster.

@@ -30,10 +30,12 @@ type sparingLogger struct {
 func (l *sparingLogger) info(message string, args ...any)  { l.logger.Info(message, args...) }
 func (l *sparingLogger) error(message string, args ...any) { l.logger.Error(message, args...) }
 
-// refused tells of a connection that was turned away. One that only looked whether the port is open is not worth a line.
+// refused tells of a connection that was turned away. One that only looked whether the port is open is not worth a line, nor is
+// one that came before this node had been taken into the cluster.
 func (l *sparingLogger) refused(message string, err error) {
-	if errors.Is(err, io.EOF) {
-		l.logger.Trace(message, "error", err)
+	var refused *RefusedError
+	if errors.Is(err, io.EOF) || errors.As(err, &refused) && refused.Reason == NoCluster {
+		l.logger.Debug(message, "error", err)
 		return
 	}
 	l.mu.Lock()

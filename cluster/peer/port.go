@@ -26,6 +26,9 @@ const (
 	// ReloadInterval is how often files of certificates are looked at.
 	ReloadInterval = 10 * time.Second
 
+	// connectTimeout is how long a name may take to be resolved and a machine to answer. What is tried again soon after finds a
+	// machine that is back sooner than what waits long.
+	connectTimeout = 2 * time.Second
 	keepAlive      = 15 * time.Second
 	maxAcceptPause = time.Second
 )
@@ -294,7 +297,7 @@ func (p *Port) dial(ctx context.Context, address, protocol string) (*connection,
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.life, cancel)()
-	raw, err := p.config.Dial(ctx, address)
+	raw, err := p.reach(ctx, address)
 	if err != nil {
 		return nil, err
 	}
@@ -304,4 +307,10 @@ func (p *Port) dial(ctx context.Context, address, protocol string) (*connection,
 		return nil, errors.Join(fmt.Errorf("handshake with %s: %w", address, err), raw.Close())
 	}
 	return p.connections.add(secured, true, m, p.config.Credentials.get)
+}
+
+func (p *Port) reach(ctx context.Context, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	return p.config.Dial(ctx, address)
 }

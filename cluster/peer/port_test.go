@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/peer/memnet"
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/peer/secret"
+	peergrpc "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/peer/v1/graphgrpc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -182,6 +184,26 @@ func TestStreamsOfCallsAreCheckedToo(t *testing.T) {
 			_ = s.CloseSend()
 		}
 	})
+}
+
+// TestOpenCallsAreFew: those that make a node a member, and no other one that is added.
+func TestOpenCallsAreFew(t *testing.T) {
+	var got []string
+	for _, service := range []grpc.ServiceDesc{peergrpc.PeerService_ServiceDesc, peergrpc.MembershipService_ServiceDesc} {
+		for _, m := range service.Methods {
+			if isOpen("/" + service.ServiceName + "/" + m.MethodName) {
+				got = append(got, m.MethodName)
+			}
+		}
+		for _, s := range service.Streams {
+			if isOpen("/" + service.ServiceName + "/" + s.StreamName) {
+				got = append(got, s.StreamName)
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"Status", "Welcome", "Report", "Pledge", "TakeIn"}, got); diff != "" {
+		t.Errorf("open to nodes of no cluster (-want +got):\n%s", diff)
+	}
 }
 
 // TestRaftRunsOverThePort: its own transport, with a vote and an entry.
