@@ -28,17 +28,16 @@ const leaderPatience = 10 * time.Second
 type here struct {
 	node      *cluster.Node
 	retention fsm.Retention
-	// keeper does what operators ask for, and seen are the live nodes; both are nil on a node without peers.
-	keeper operator
-	seen   func() []membership.Server
+	// members looks after who belongs to the cluster; nil on a node without peers.
+	members *cluster.Members
 }
 
-// An operator changes who belongs to the cluster, on the leader. membership.Keeper is one.
-type operator interface {
-	Remove(ctx context.Context, id membership.NodeID) error
-	Promote(ctx context.Context, id membership.NodeID) error
-	Demote(ctx context.Context, id membership.NodeID) error
-	Finalize(ctx context.Context) (uint32, error)
+// keeper does what operators ask for; nil on a node without peers.
+func (h *here) keeper() *membership.Keeper {
+	if h.members == nil {
+		return nil
+	}
+	return h.members.Keeper()
 }
 
 // errAlone is for orders that make no sense for a node without peers.
@@ -114,21 +113,21 @@ func (h *here) Digest(ctx context.Context, _ string, minRevision uint64) (*pb.Cl
 
 // Remove takes a member out of the cluster.
 func (h *here) Remove(ctx context.Context, nodeID string) (uint64, error) {
-	return h.change(ctx, nodeID, operator.Remove)
+	return h.change(ctx, nodeID, (*membership.Keeper).Remove)
 }
 
 // Promote makes a member a voter.
 func (h *here) Promote(ctx context.Context, nodeID string) (uint64, error) {
-	return h.change(ctx, nodeID, operator.Promote)
+	return h.change(ctx, nodeID, (*membership.Keeper).Promote)
 }
 
 // Demote takes a member's vote.
 func (h *here) Demote(ctx context.Context, nodeID string) (uint64, error) {
-	return h.change(ctx, nodeID, operator.Demote)
+	return h.change(ctx, nodeID, (*membership.Keeper).Demote)
 }
 
 // change has a change of the members made, and returns the index of the configuration that it led to.
-func (h *here) change(ctx context.Context, nodeID string, make func(operator, context.Context, membership.NodeID) error) (uint64, error) {
+func (h *here) change(ctx context.Context, nodeID string, make func(*membership.Keeper, context.Context, membership.NodeID) error) (uint64, error) {
 	if err := h.leads(); err != nil {
 		return 0, err
 	}
@@ -139,10 +138,16 @@ func (h *here) change(ctx context.Context, nodeID string, make func(operator, co
 	if _, ok := before.Find(nodeID); !ok {
 		return 0, unknownMember(nodeID)
 	}
-	if h.keeper == nil {
+	keeper := h.keeper()
+	if keeper == nil {
 		return 0, &rpc.MemberError{Reason: rpc.ReasonMemberState, NodeID: nodeID, Err: errAlone}
 	}
-	if err := make(h.keeper, ctx, membership.NodeID(nodeID)); err != nil {
+	err = make(keeper, ctx, membership.NodeID(nodeID))
+	if errors.Is(err, membership.ErrSelf) {
+		// Whoever leads next can do it: the order goes there.
+		return 0, cmp.Or(logError(h.node.TransferLeadership(ctx, "")), notLeader())
+	}
+	if err != nil {
 		return 0, memberError(nodeID, err)
 	}
 	c, err := h.node.Configuration()
@@ -155,10 +160,11 @@ func (h *here) Finalize(ctx context.Context) (*pb.ClusterFinalizeResponse, error
 		return nil, err
 	}
 	before := h.node.Machine().Store().System().FeatureLevel
-	if h.keeper == nil {
+	keeper := h.keeper()
+	if keeper == nil {
 		return &pb.ClusterFinalizeResponse{FeatureLevelBefore: before, FeatureLevel: before}, nil // a node alone has founded at its level
 	}
-	after, err := h.keeper.Finalize(ctx)
+	after, err := keeper.Finalize(ctx)
 	if err != nil {
 		return nil, memberError("", err)
 	}

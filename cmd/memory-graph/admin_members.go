@@ -86,8 +86,8 @@ func healthOf(leader string, members []*pb.ClusterMember) *pb.ClusterHealthRespo
 // look asks every member, and every node that is about to become one, how it is.
 func (h *here) look(ctx context.Context, s cluster.Status) []*pb.ClusterMember {
 	live := map[string]membership.Server{}
-	if h.seen != nil {
-		for _, server := range h.seen() {
+	if h.members != nil {
+		for _, server := range h.members.Servers() {
 			live[string(server.ID)] = server
 		}
 	}
@@ -146,7 +146,7 @@ func (h *here) ask(ctx context.Context, s cluster.Status, members []*pb.ClusterM
 func (h *here) tellSelf(s cluster.Status, m *pb.ClusterMember) {
 	m.State, m.Applied, m.Version, m.MaxFeatureLevel = stateOf(s.State), s.Applied, version, fsm.FeatureLevel
 	m.LastContact = contact(s.LastContact)
-	if h.seen == nil {
+	if h.members == nil {
 		m.Address = "" // Raft's name for a node that nobody dials
 	}
 	switch {

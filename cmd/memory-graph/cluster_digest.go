@@ -14,8 +14,8 @@ import (
 // digestTries is how often the digests of members are taken until they are of one revision.
 const digestTries = 20
 
-// digestColumns are those of a digest in hex.
-const digestColumns = 64
+// digestColumns has room for a digest in hex, and for a problem.
+const digestColumns = 100
 
 // clusterDigest is what `cluster digest` prints.
 type clusterDigest struct {
@@ -63,13 +63,17 @@ func (c *call) digests(ctx context.Context, members []*pb.ClusterMember) (cluste
 			if m.GetState() == pb.ClusterMember_STATE_JOINING {
 				continue
 			}
+			if m.GetState() == pb.ClusterMember_STATE_UNREACHABLE {
+				result.Members = append(result.Members, memberDigest{ID: m.GetId(), Problem: m.GetProblem()})
+				continue
+			}
 			d, err := c.cluster.Digest(ctx, &pb.ClusterDigestRequest{NodeId: m.GetId(), MinRevision: newest})
 			if ctx.Err() != nil {
 				return result, err
 			}
 			one := memberDigest{ID: m.GetId(), Revision: d.GetRevision(), Digest: d.GetDigest()}
 			if err != nil {
-				one.Problem = oneSentence(err)
+				one.Problem = explain(err)
 			}
 			newest = max(newest, one.Revision)
 			result.Members = append(result.Members, one)
@@ -102,15 +106,19 @@ func (r *clusterDigest) compare(revision uint64) bool {
 	return true
 }
 
+// silent says whether a member has told none.
+func (r *clusterDigest) silent() bool {
+	return slices.ContainsFunc(r.Members, func(m memberDigest) bool { return m.Problem != "" })
+}
+
 // problem is why the digests are no proof that all have the same state.
 func (r *clusterDigest) problem() error {
-	silent := slices.ContainsFunc(r.Members, func(m memberDigest) bool { return m.Problem != "" })
 	switch {
 	case r.Equal:
 		return nil
 	case r.Revision == 0:
 		return fmt.Errorf("in %d tries the members never stood at the same revision: try again when less is written", digestTries)
-	case silent:
+	case r.silent():
 		return errors.New("not every member has told its digest")
 	}
 	return fmt.Errorf("members have different states at revision %d: stop the one that differs from the others, and see docs/CHECK.md", r.Revision)
@@ -127,6 +135,8 @@ func digestText(r clusterDigest) string {
 		verdict = "equal"
 	case r.Revision == 0:
 		verdict = "not comparable"
+	case r.silent():
+		verdict = "not all there"
 	}
 	return facts("digests", verdict) + "\n" + gridOf([]string{"id", "revision", "digest", "problem"}, rows, digestColumns)
 }

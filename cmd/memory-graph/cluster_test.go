@@ -199,6 +199,7 @@ func TestClusterSecret(t *testing.T) {
 
 func TestClusterDigest(t *testing.T) {
 	f := startMembers(t)
+	f.status.Members[2].State = pb.ClusterMember_STATE_FOLLOWER
 	at := func(revision uint64, digest string) (*pb.ClusterDigestResponse, error) {
 		return &pb.ClusterDigestResponse{Revision: revision, Digest: digest}, nil
 	}
@@ -221,10 +222,10 @@ func TestClusterDigest(t *testing.T) {
 		}, exitFailed, "digests  not comparable"},
 		{"one is silent", func(m string, _ int) (*pb.ClusterDigestResponse, error) {
 			if m == "n3-00000003" {
-				return nil, status.Error(codes.Unavailable, "it is down")
+				return nil, status.Error(codes.DataLoss, "it is broken")
 			}
 			return at(7, "aa")
-		}, exitFailed, "it is down"},
+		}, exitFailed, "it is broken"},
 	}
 	for _, tt := range tests {
 		f.digests, f.tries = tt.digests, map[string]int{}
@@ -233,6 +234,11 @@ func TestClusterDigest(t *testing.T) {
 		}
 	}
 	f.digests = tests[0].digests
+	f.status.Members[2].State = pb.ClusterMember_STATE_UNREACHABLE
+	if r := execute(t, "", "cluster", "digest"); r.code != exitFailed || !strings.Contains(r.out, "not all there") || !strings.Contains(r.out, `answer\x1b`) || f.tries["n3-00000003"] > len(tests)*digestTries {
+		t.Errorf("%+v", r)
+	}
+	f.status.Members[2].State = pb.ClusterMember_STATE_FOLLOWER
 	var told clusterDigest
 	if err := json.Unmarshal([]byte(execute(t, "", "cluster", "digest", "-o", "json").out), &told); err != nil || !told.Equal || told.Revision != 7 || len(told.Members) != 3 {
 		t.Errorf("%v, %+v", err, told)

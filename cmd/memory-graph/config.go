@@ -132,15 +132,40 @@ func (c *serverConfig) api(logger hclog.Logger) rpc.Config {
 	return cfg
 }
 
-// listeners open both ports or none.
-func (c *serverConfig) listeners() (api, metrics net.Listener, err error) {
-	if api, err = listen("grpc", c.grpcHost, c.grpcPort); err != nil {
-		return nil, nil, err
+// ports are the listeners for clients and for metrics.
+type ports struct {
+	config       *serverConfig
+	api, metrics net.Listener
+	taken        bool
+}
+
+// open opens both or none. Opening them again does nothing.
+func (p *ports) open() (err error) {
+	if p.api != nil {
+		return nil
 	}
-	if metrics, err = listen("metrics", c.metricsHost, c.metricsPort); err != nil {
-		return nil, nil, errors.Join(err, api.Close())
+	c := p.config
+	if p.api, err = listen("grpc", c.grpcHost, c.grpcPort); err != nil {
+		return err
 	}
-	return api, metrics, nil
+	if p.metrics, err = listen("metrics", c.metricsHost, c.metricsPort); err != nil {
+		err, p.api = errors.Join(err, p.api.Close()), nil
+	}
+	return err
+}
+
+// take hands them to who closes them.
+func (p *ports) take() (api, metrics net.Listener) {
+	p.taken = true
+	return p.api, p.metrics
+}
+
+// close closes those that nobody has taken.
+func (p *ports) close() error {
+	if p.api == nil || p.taken {
+		return nil
+	}
+	return errors.Join(p.api.Close(), p.metrics.Close())
 }
 
 // listen opens a port; its error says which flag would help.

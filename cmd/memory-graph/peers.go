@@ -14,6 +14,7 @@ import (
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster"
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/identity"
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/peer/secret"
 )
 
 // Ports of a node for its peers.
@@ -45,7 +46,7 @@ type peersConfig struct {
 	timing                   raftTiming
 	secretFile               string
 	// secrets are those of the file or the variable; the first signs. secretsError is why there are none.
-	secrets        []string
+	secrets        []secret.Secret
 	secretsFromEnv bool
 	secretsError   error
 }
@@ -189,8 +190,9 @@ func (c *peersConfig) checkBeginning(server *serverConfig) error {
 	if c.expect != 0 || len(c.join) > 0 {
 		return nil
 	}
-	_, err := identity.Load(identity.Folder(server.dataDir))
-	if !errors.Is(err, identity.ErrNone) && !errors.Is(err, fs.ErrNotExist) {
+	meta, err := identity.Load(identity.Folder(server.dataDir))
+	isNew := errors.Is(err, identity.ErrNone) || errors.Is(err, fs.ErrNotExist) || err == nil && meta.Waits()
+	if !isNew {
 		return nil // it goes on as what it was, or says what is wrong with the folder
 	}
 	return errors.New("a new node with peers needs to know how to begin: --join with the gossip address of another node, " +

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster"
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/membership"
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 	"github.com/globalbusinessadvisors/llm-memory-graph/rpc"
 	"github.com/globalbusinessadvisors/llm-memory-graph/rpc/telemetry"
@@ -74,11 +75,18 @@ func diskOf(node *cluster.Node) func() telemetry.Disk {
 // memberError says in the API's words why a change of the members was not made.
 func memberError(nodeID string, err error) error {
 	var log *cluster.Error
+	reason := rpc.ReasonMemberState
 	switch {
 	case errors.As(err, &log):
 		return logError(err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return err
+	case errors.Is(err, membership.ErrNotLeader):
+		return notLeader()
+	case errors.Is(err, membership.ErrUnknown):
+		reason = rpc.ReasonUnknownMember
+	case errors.Is(err, membership.ErrQuorum):
+		reason = rpc.ReasonQuorum
 	}
-	return &rpc.MemberError{Reason: rpc.ReasonMemberState, NodeID: nodeID, Err: err}
+	return &rpc.MemberError{Reason: reason, NodeID: nodeID, Err: err}
 }

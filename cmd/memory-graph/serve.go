@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 
@@ -37,17 +36,26 @@ func (p *program) runServer(ctx context.Context, cfg serverConfig, failed *failu
 	if err != nil {
 		return err
 	}
-	node, err := cluster.Open(cfg.node(logger, failed.report))
+	ports := &ports{config: &cfg}
+	defer closing(&err, ports.close)
+	peers, err := cfg.newPeering(logger, ports)
+	if err != nil {
+		return err
+	}
+	admin := &here{retention: cfg.retention()}
+	node, err := cluster.Open(peers.tell(cfg.node(logger, failed.report), admin))
 	if err != nil {
 		return err
 	}
 	defer closing(&err, node.Close)
+	admin.node = node
 
 	api := cfg.api(logger)
 	if !cfg.inMemory {
 		api.Disk, api.Limit = diskOf(node), node.Limit
 	}
-	api.Cluster = &everywhere{&here{node: node, retention: cfg.retention()}}
+	api.Cluster = &everywhere{admin}
+	api.NodeID, api.History = node.Identity().NodeID, node
 	server, err := rpc.New(api, &road{node: node}, node.Machine())
 	if err != nil {
 		return err
@@ -57,17 +65,21 @@ func (p *program) runServer(ctx context.Context, cfg serverConfig, failed *failu
 		return fmt.Errorf("metrics of raft: %w", err)
 	}
 
-	calls, metrics, err := cfg.listeners()
-	if err != nil {
+	if err := ports.open(); err != nil {
 		return err
 	}
-	running := start(server, calls, metrics, failed)
+	defer closing(&err, peers.close)
+	if err := peers.start(node); err != nil {
+		return err
+	}
+	running := start(server, ports, failed)
 	defer running.wait()
 	defer running.shutDown(logger, failed)
+	defer handOver(node, logger, failed)
 
-	err = awaitReady(ctx, node, logger)
+	err = awaitReady(ctx, node, logger, func() string { return waitsFor(node) })
 	if err == nil {
-		err = p.welcome(ctx, cfg, logger, calls.Addr(), metrics.Addr())
+		err = p.welcome(ctx, cfg, logger, ports.api.Addr(), ports.metrics.Addr(), peers.describe())
 	}
 	if err != nil && ctx.Err() == nil {
 		return err
@@ -75,6 +87,27 @@ func (p *program) runServer(ctx context.Context, cfg serverConfig, failed *failu
 	<-ctx.Done()
 	logger.Info("stopping; another signal stops at once", "calls_may_take", drainTimeout.String())
 	return nil
+}
+
+// handOver gives leadership away, so that writers need not wait for an election. Reads and writes go on meanwhile.
+func handOver(node *cluster.Node, logger hclog.Logger, failed *failure) {
+	if err := node.HandOver(failed.ctx); err != nil {
+		logger.Warn("leadership was not handed over; the others elect", "error", err)
+	}
+}
+
+// waitsFor is what a node that is not ready waits for.
+func waitsFor(node *cluster.Node) string {
+	s, err := node.Status()
+	switch {
+	case err != nil:
+		return err.Error()
+	case len(s.Members.Servers) == 0:
+		return "waiting for other nodes: this one belongs to no cluster yet"
+	case len(s.Members.Servers) > 1 && s.Leader == (cluster.Leader{}):
+		return fmt.Sprintf("waiting for a leader: %d of the %d voters have to be there", s.Members.Voters()/2+1, s.Members.Voters())
+	}
+	return "reading the log"
 }
 
 // closing closes something at the end of a function and adds what goes wrong to the function's error.
@@ -123,9 +156,9 @@ type waiter interface {
 	Limit() error
 }
 
-// awaitReady waits until the node leads and has applied its log. However long that takes, it is no failure: what has been
+// awaitReady waits until the node reads and writes: somebody leads, and it has applied its log. However long that takes, it is no failure: what has been
 // applied stays applied, and giving up would only begin anew.
-func awaitReady(ctx context.Context, node waiter, logger hclog.Logger) error {
+func awaitReady(ctx context.Context, node waiter, logger hclog.Logger, waitsFor func() string) error {
 	for start := time.Now(); ; {
 		wait, cancel := context.WithTimeout(ctx, patience)
 		err := node.WaitReady(wait)
@@ -141,7 +174,7 @@ func awaitReady(ctx context.Context, node waiter, logger hclog.Logger) error {
 		if limit := node.Limit(); limit != nil {
 			logger.Warn("not ready yet", "waited", waited, "error", limit)
 		} else {
-			logger.Info("not ready yet: reading the log", "waited", waited)
+			logger.Info("not ready yet: "+waitsFor(), "waited", waited)
 		}
 	}
 }
@@ -153,7 +186,9 @@ type serving struct {
 	done   chan struct{}
 }
 
-func start(server *rpc.Server, api, metrics net.Listener, failed *failure) *serving {
+// start begins to answer. The listeners are the server's from then on.
+func start(server *rpc.Server, ports *ports, failed *failure) *serving {
+	api, metrics := ports.take()
 	s := &serving{server: server, http: server.MetricsServer(), done: make(chan struct{}, 2)}
 	run := func(what string, serve func() error) {
 		if err := serve(); err != nil {

@@ -352,7 +352,7 @@ func TestLongLogIsWaitedFor(t *testing.T) {
 			tt.node.from = time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), tt.limit)
 			defer cancel()
-			err := awaitReady(ctx, &tt.node, hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Info}))
+			err := awaitReady(ctx, &tt.node, hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Info}), func() string { return "reading the log" })
 			if reports := strings.Count(log.String(), "not ready yet"); !errors.Is(err, tt.want) || reports != tt.wantReports {
 				t.Errorf("ready after %v: %v, want %v; %d reports, want %d", tt.node.after, err, tt.want, reports, tt.wantReports)
 			}

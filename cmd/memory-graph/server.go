@@ -63,9 +63,6 @@ func (p *program) serves(cmd *cobra.Command, cfg *serverConfig) {
 			return err
 		}
 		p.started = true
-		if cfg.peers.wanted() {
-			return errors.New("nodes with peers cannot be started by this version yet: start a server of one node, without the settings of peers")
-		}
 		return p.serve(cmd.Context(), *cfg)
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// welcome says that the server serves and, with the sample, what there is to see.
-func (p *program) welcome(ctx context.Context, cfg serverConfig, logger hclog.Logger, api, metrics net.Addr) error {
+// welcome says that the server serves and, with the sample, what there is to see. Of peers the ready line tells what it is given.
+func (p *program) welcome(ctx context.Context, cfg serverConfig, logger hclog.Logger, api, metrics net.Addr, peers string) error {
 	if cfg.sample {
 		if err := p.showSample(ctx, reachable(api)); err != nil {
 			return err
@@ -25,7 +25,7 @@ func (p *program) welcome(ctx context.Context, cfg serverConfig, logger hclog.Lo
 			logger.Warn("others than this machine may connect: no credentials are asked for and nothing is encrypted", "address", a.String())
 		}
 	}
-	text := fmt.Sprintf("ready grpc=%s metrics=%s data=%s\n", api, metrics, quoted(cfg.place()))
+	text := fmt.Sprintf("ready grpc=%s metrics=%s %sdata=%s\n", api, metrics, peers, quoted(cfg.place()))
 	if cfg.sample {
 		text += p.nextSteps(cfg, reachable(api), reachable(metrics))
 	}

@@ -88,7 +88,7 @@ func TestWelcomeWarnsOfOpenAddresses(t *testing.T) {
 	} {
 		var out, log bytes.Buffer
 		p := surroundings(nil, &out, nil)
-		err := p.welcome(t.Context(), serverConfig{dataDir: "my data"}, hclog.New(&hclog.LoggerOptions{Output: &log}), address(t, tt.api), address(t, tt.metrics))
+		err := p.welcome(t.Context(), serverConfig{dataDir: "my data"}, hclog.New(&hclog.LoggerOptions{Output: &log}), address(t, tt.api), address(t, tt.metrics), "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +110,7 @@ func TestSampleThatCannotBeLoaded(t *testing.T) {
 		f := startFake(t)
 		f.refusing(method, status.Error(codes.Internal, "broken"))
 		var out bytes.Buffer
-		err := surroundings(nil, &out, nil).welcome(t.Context(), cfg, hclog.NewNullLogger(), address(t, f.address), address(t, f.address))
+		err := surroundings(nil, &out, nil).welcome(t.Context(), cfg, hclog.NewNullLogger(), address(t, f.address), address(t, f.address), "")
 		if err == nil || !strings.HasPrefix(explain(err), want) || strings.Contains(out.String(), "ready") {
 			t.Errorf("%s: got %v, want %s; output:\n%s", method, err, want, &out)
 		}
@@ -120,20 +120,20 @@ func TestSampleThatCannotBeLoaded(t *testing.T) {
 // TestPortThatFailsEndsTheServer: a listener that breaks is a failure, and both goroutines end.
 func TestPortThatFailsEndsTheServer(t *testing.T) {
 	for i := range 2 {
-		ports := []net.Listener{}
+		listeners := []net.Listener{}
 		for range 2 {
 			l, err := listen("grpc", defaultHost, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			ports = append(ports, l)
+			listeners = append(listeners, l)
 		}
-		if err := ports[i].Close(); err != nil {
+		if err := listeners[i].Close(); err != nil {
 			t.Fatal(err)
 		}
 		s := openServer(t)
 		err := supervise(t.Context(), func(ctx context.Context, failed *failure) error {
-			running := start(s, ports[0], ports[1], failed)
+			running := start(s, &ports{api: listeners[0], metrics: listeners[1]}, failed)
 			<-ctx.Done()
 			running.shutDown(hclog.NewNullLogger(), failed)
 			running.wait()
