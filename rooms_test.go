@@ -105,9 +105,9 @@ var (
 	testModules = []string{"github.com/google/go-cmp", "pgregory.net/rapid", "go.uber.org/goleak", protobuf, hclog, yaml}
 	testFolders = map[string][]string{
 		"cluster":        {"proto"},
-		"cluster/peer":   {"cluster"},
 		"cluster/gossip": {"cluster/peer"},
 		"rpc":            {"jepsen"},
+		"rpc/backups":    {"rpc"},
 		"cmd":            {"jepsen"},
 		"jepsen":         {"graph", "rpc/importer"},
 		"deploy":         {"proto"},

@@ -85,6 +85,7 @@ type call struct {
 	graph    graphgrpc.MemoryGraphServiceClient
 	transfer graphgrpc.GraphTransferServiceClient
 	cluster  graphgrpc.ClusterServiceClient
+	backup   graphgrpc.BackupServiceClient
 	out      *output
 }
 
@@ -113,7 +114,7 @@ func (p *program) client(v verb) *cobra.Command {
 		return v.run(ctx, &call{
 			program: p, connection: c, out: &output{w: p.stdout, format: format, width: cmp.Or(p.terminalWidth(), defaultWidth)},
 			graph: graphgrpc.NewMemoryGraphServiceClient(conn), transfer: graphgrpc.NewGraphTransferServiceClient(conn),
-			cluster: graphgrpc.NewClusterServiceClient(conn),
+			cluster: graphgrpc.NewClusterServiceClient(conn), backup: graphgrpc.NewBackupServiceClient(conn),
 		}, args)
 	}
 	return cmd

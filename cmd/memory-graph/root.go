@@ -52,6 +52,7 @@ func (p *program) commands() []*cobra.Command {
 		p.newTemplateCommand(),
 		p.newImportCommand(),
 		p.newExportCommand(),
+		p.newBackupCommand(),
 		p.newBenchCommand(),
 		p.newStatsCommand(),
 		p.newHealthCommand(),
