@@ -98,7 +98,7 @@ func (n *Node) bootstrap() error {
 		return fmt.Errorf("bootstrap: make a key: %w", err)
 	}
 	command, err := fsm.EncodeCommand(&logpb.Command{Operation: &logpb.Command_Bootstrap{Bootstrap: &logpb.Bootstrap{
-		ClusterId: n.Identity().ClusterID, Lineage: n.Identity().Lineage, Key: key, FeatureLevel: fsm.FeatureLevel,
+		ClusterId: n.Identity().ClusterID, Lineage: n.Identity().Lineage, Key: key, FeatureLevel: firstFeatureLevel,
 	}}})
 	if err != nil {
 		return fmt.Errorf("bootstrap: %w", err)

@@ -17,8 +17,12 @@ import (
 	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/peer/v1/graphgrpc"
 )
 
-// MinFeatureLevel is the lowest level of replicated state that this program can work at (DECISIONS.md D1).
-const MinFeatureLevel = 1
+const (
+	// MinFeatureLevel is the lowest level of replicated state that this program can work at (DECISIONS.md D1).
+	MinFeatureLevel = 1
+	// firstFeatureLevel is that of a new cluster: whoever founds it does not know what its members can.
+	firstFeatureLevel = 1
+)
 
 // Gossip is who is there; gossip.Gossip is one.
 type Gossip interface {
@@ -72,6 +76,8 @@ type memberWork struct {
 
 	// said is what this node last said of itself, guarded by publishing.
 	said gossip.Metadata
+	// farewell: it was told that this node is removed. Only follow uses it.
+	farewell bool
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -193,6 +199,7 @@ func (w *memberWork) follow(ctx context.Context) {
 		changed := w.gossip.Changed()
 		w.noteAddresses()
 		w.publish()
+		w.tellRemoved()
 		select {
 		case <-ctx.Done():
 			return
@@ -222,6 +229,15 @@ func (w *memberWork) noteAddresses() {
 			w.node.NoteAddress(id, "")
 		}
 	}
+}
+
+// tellRemoved says once that this node was taken out for good: it has nothing more to do.
+func (w *memberWork) tellRemoved() {
+	if w.farewell || w.role() != membership.RoleRemoved || isMember(w.node.members(), w.node.Identity().NodeID) {
+		return
+	}
+	w.farewell = true
+	w.node.logger.Warn("this node was removed from its cluster: stop it; with an empty data folder it may join as a new node", "cluster", w.node.Identity().ClusterID)
 }
 
 // publish says what this node is, when that has changed.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/membership"
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 )
 
 // inCompany runs a story in a bubble, on nodes in memory that expect three.
@@ -197,5 +198,34 @@ func TestTwoClustersThatMeetRefuseEachOther(t *testing.T) {
 			t.Errorf("both are cluster %s", a)
 		}
 		c.stop()
+	})
+}
+
+// TestFeatureLevel: a new cluster begins at the first level, whoever founds it; a level is raised by the leader alone, when every
+// member can; what this release does not know it does not propose.
+func TestFeatureLevel(t *testing.T) {
+	inCompany(t, 3, func(t *testing.T, c *company) {
+		l := c.leader()
+		if level := l.node.Machine().Store().System().FeatureLevel; level != 1 {
+			t.Errorf("a new cluster: level %d, want 1", level)
+		}
+		if err := l.node.RaiseFeatureLevel(t.Context(), fsm.FeatureLevel+1); err == nil {
+			t.Error("a level was raised that nobody knows")
+		}
+		if err := l.node.RaiseFeatureLevel(t.Context(), 1); err != nil {
+			t.Error(err)
+		}
+		if err := c.other(0).node.RaiseFeatureLevel(t.Context(), 1); !errors.Is(err, NoLeader) {
+			t.Errorf("on a follower: got %v, want %v", err, NoLeader)
+		}
+		if level, err := l.works.Keeper().Finalize(t.Context()); level != fsm.FeatureLevel || err != nil {
+			t.Errorf("finalize: got %d, %v, want %d", level, err, fsm.FeatureLevel)
+		}
+		old := c.hire(testConfig(t), MembersConfig{Joins: true, minLevel: 5, maxLevel: 6})
+		old.start()
+		time.Sleep(time.Minute)
+		if !old.node.Identity().Waits() {
+			t.Error("a node that cannot work at the level was taken in")
+		}
 	})
 }

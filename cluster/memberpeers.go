@@ -151,18 +151,30 @@ func (m memberRaft) Report() membership.Report { return m.work.report() }
 func (m memberRaft) Level() uint32 { return m.work.node.machine.Store().System().FeatureLevel }
 
 // Raise raises it.
-func (m memberRaft) Raise(_ context.Context, level uint32) error {
+func (m memberRaft) Raise(ctx context.Context, level uint32) error {
+	return m.work.node.RaiseFeatureLevel(ctx, level)
+}
+
+// RaiseFeatureLevel raises the feature level of the replicated state, if it is lower (DECISIONS.md D1). There is no way back to a
+// release that does not know the level. Every member must be able to apply it: on a node with peers membership.Keeper's Finalize sees
+// to that and calls this. Only the leader can: elsewhere the error is of the kind NoLeader.
+func (n *Node) RaiseFeatureLevel(_ context.Context, level uint32) error {
 	if level > fsm.FeatureLevel {
-		return fmt.Errorf("this node knows feature levels up to %d", fsm.FeatureLevel)
+		return fmt.Errorf("raise the feature level to %d: this release knows %d at most", level, fsm.FeatureLevel)
 	}
-	n := m.work.node
+	if term, _ := n.gate.state(); term == 0 {
+		return surely(NoLeader, fmt.Errorf("raise the feature level to %d: this node does not lead", level))
+	}
+	if n.machine.Store().System().FeatureLevel >= level {
+		return nil
+	}
 	command, err := fsm.EncodeCommand(&logpb.Command{Operation: &logpb.Command_RaiseFeatureLevel{RaiseFeatureLevel: &logpb.RaiseFeatureLevel{Level: level}}})
 	if err != nil {
-		return err
+		return fmt.Errorf("raise the feature level to %d: %w", level, err)
 	}
 	results, err := n.commit([]*logpb.Stamped{{Stamp: n.config.Clock().UnixNano(), Command: command}})
 	if err != nil {
-		return applyError(err)
+		return fmt.Errorf("raise the feature level to %d: %w", level, applyError(err))
 	}
 	return results[0].Err
 }

@@ -15,7 +15,7 @@ const (
 	DefaultMaxTrailingLogs      = 1000
 	DefaultMinQuorum            = 3
 	DefaultStabilization        = 10 * time.Second
-	DefaultGrace                = 10 * time.Minute
+	DefaultGrace                = time.Minute
 	DefaultPledgeFor            = 30 * time.Second
 )
 
@@ -36,7 +36,8 @@ type Settings struct {
 	MinQuorum int
 	// Stabilization is how long a server has to be healthy before it votes.
 	Stabilization time.Duration
-	// Grace is how long a server has to be gone before the leader removes it.
+	// Grace is how long a server has to be gone before the leader removes it, if enough voters remain. One that comes back later is
+	// taken in again.
 	Grace time.Duration
 	// PledgeFor is how long a node keeps its word to make a cluster with nobody else.
 	PledgeFor time.Duration
