@@ -72,6 +72,7 @@ var rooms = []room{
 	{dir: "cluster/peer", folders: []string{"cluster/peer", peerMessages}, modules: []string{grpcModule, raft, hclog}, forbidden: []string{"net/http"}},
 	{dir: "cluster/peer/secret"},
 	{dir: "cluster/peer/memnet"},
+	{dir: "cluster/membership", folders: []string{"cluster/membership"}, modules: []string{hclog}, forbidden: impure},
 	{dir: "cluster/gossip", folders: []string{"cluster/gossip", "cluster/peer/secret"}, modules: []string{protobuf, memberlist, hclog}, forbidden: []string{"net/http"}},
 	{
 		dir: "rpc", folders: []string{"rpc", "cluster", "fsm", "graph", "proto"},
