@@ -156,20 +156,29 @@ func (n *node) watch(ctx context.Context) error {
 	}
 }
 
+// looks is how often in the time of Config.Silence it is looked whether a node has said something.
+const looks = 4
+
 // attend looks whether the node still lives, while something depends on it.
 func (n *node) attend(ctx context.Context) {
-	ticker := time.NewTicker(n.pool.cfg.Silence)
+	ticker := time.NewTicker(max(n.pool.cfg.Silence/looks, time.Millisecond))
 	defer ticker.Stop()
-	for before := n.heard.Load(); ; before = n.heard.Load() {
+	quiet, before := 0, n.heard.Load()
+	for {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 			return
 		}
 		n.pool.moveAside(n)
-		if n.heard.Load() != before || !n.pool.doubtful(n) {
+		quiet++
+		if now := n.heard.Load(); now != before {
+			quiet, before = 0, now
+		}
+		if quiet < looks || !n.pool.doubtful(n) {
 			continue
 		}
+		quiet = 0
 		probe, cancel := context.WithTimeout(ctx, n.pool.cfg.ProbeTimeout)
 		err := n.check(probe)
 		timedOut := probe.Err() != nil && ctx.Err() == nil
