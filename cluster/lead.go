@@ -143,7 +143,7 @@ func (n *Node) tidy(ctx context.Context) {
 		case <-tick.C:
 		}
 		// Chores give room back in the end: some of them may go on when commands are refused.
-		for n.Ready() == nil && n.room.RefusalOfChores() == nil {
+		for n.gate.open() && n.Ready() == nil && n.room.RefusalOfChores() == nil {
 			at := n.machine.Applied()
 			if at == clean {
 				break

@@ -82,13 +82,16 @@ func (n *Node) openTransport(ctx context.Context) raft.Transport {
 	return t
 }
 
+// maxMessageBytes bounds a message to the peer service: the largest is a batch with one command as large as may be.
+const maxMessageBytes = MaxCommandBytes + 1<<20
+
 // servePeers begins to answer the other nodes.
 func (n *Node) servePeers() {
 	p := n.peers
 	if p == nil {
 		return
 	}
-	p.server = grpc.NewServer(p.port.ServerOptions()...)
+	p.server = grpc.NewServer(append([]grpc.ServerOption{grpc.MaxRecvMsgSize(maxMessageBytes)}, p.port.ServerOptions()...)...)
 	graphgrpc.RegisterPeerServiceServer(p.server, &peerServer{node: n})
 	if n.config.Peers.Register != nil {
 		n.config.Peers.Register(n, p.server)

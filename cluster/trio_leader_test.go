@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/reserve"
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
@@ -188,6 +189,7 @@ func TestALeaderWithoutRoomGivesWay(t *testing.T) {
 		var full atomic.Int64
 		full.Store(-1)
 		c := newTrio(t, 3, func(i int, config *Config) {
+			config.Folder = t.TempDir() // for the ballast
 			config.DiskReserve = 1 << 20
 			config.measureRoom = func(string) (reserve.Space, error) {
 				if int(full.Load()) == i {
@@ -283,7 +285,7 @@ func TestAPeerCannotPutRubbishIntoTheLog(t *testing.T) {
 	})
 }
 
-// TestAReaderOfAnIdleFollowerIsReady: nobody reads, and the node knows all the same that it is fresh.
+// TestAFollowerStaysReady: nobody reads, and the node knows all the same that it is fresh.
 func TestAFollowerStaysReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTrio(t, 3, nil)
@@ -298,4 +300,91 @@ func TestAFollowerStaysReady(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestTheLargestCommandIsForwarded sends through a follower what is more than gRPC takes by itself.
+func TestTheLargestCommandIsForwarded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTrio(t, 3, nil)
+		_, at := c.leader()
+		var large logpb.Command
+		if err := proto.Unmarshal(repeatable(t, 0), &large); err != nil {
+			t.Fatal(err)
+		}
+		large.GetCreateSession().Session.Metadata = map[string]string{"k": strings.Repeat("v", MaxCommandBytes-200)}
+		propose(t, c.nodes[c.followers(at)[0]], encode(t, &large))
+		c.wantOnce(1)
+	})
+}
+
+// TestChoresAreTheLeaders: followers are ready, and leave the state in order all the same.
+func TestChoresAreTheLeaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var chores [3]atomic.Int64
+		c := newTrio(t, 3, func(i int, config *Config) {
+			config.Retention = fsm.Retention{Count: 5}
+			config.Events.Chore = func(err error) {
+				if err != nil {
+					t.Errorf("chore: %v", err)
+				}
+				chores[i].Add(1)
+			}
+		})
+		_, at := c.leader()
+		for i := range 20 {
+			propose(t, c.nodes[i%3], repeatable(t, i))
+		}
+		time.Sleep(time.Second)
+		for i := range chores {
+			if done := chores[i].Load(); (done > 0) != (i == at) {
+				t.Errorf("node %d of leader %d did %d chores", i, at, done)
+			}
+		}
+		c.agree()
+	})
+}
+
+// TestACommandWhoseEntryWasSkippedIsTriedAgain: its entry came in a snapshot, which has no results.
+func TestACommandWhoseEntryWasSkippedIsTriedAgain(t *testing.T) {
+	s := newSentCommands()
+	one, two, three := newProposal([]byte("one")), newProposal([]byte("two")), newProposal([]byte("three"))
+	for _, p := range []*proposal{one, two, three} {
+		s.add(p)
+		s.add(p) // a second try
+	}
+	if s.accept(one, 5) || s.accept(two, 9) {
+		t.Error("missed before anything was applied")
+	}
+	if missed := s.skipped(7); len(missed) != 1 || missed[0] != one {
+		t.Errorf("skipped up to 7: got %d, want the command at 5", len(missed))
+	}
+	if !s.accept(three, 6) {
+		t.Error("accepted at 6 after a snapshot up to 7: want missed")
+	}
+	s.add(one) // tried again
+	if s.accept(one, 8) {
+		t.Error("missed what is not applied yet")
+	}
+	entry, err := fsm.EncodeEntry([]*logpb.Stamped{{Command: []byte("two")}, {Command: []byte("one")}, {Command: []byte("one")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := []fsm.Result{{Revision: 1}, {Revision: 2}, {Revision: 3}}
+	if err := s.applied([]fsm.LogEntry{{Index: 8, Data: entry}}, [][]fsm.Result{results}); err != nil {
+		t.Fatal(err)
+	}
+	if got := (<-one.done).result.Revision; got != 2 {
+		t.Errorf("result of the first of two: got revision %d", got)
+	}
+	if got := <-two.done; got.result.Revision != 1 || got.index != 8 {
+		t.Errorf("result of two: got %+v", got)
+	}
+	if s.count.Load() != 1 || len(s.all()) != 1 {
+		t.Errorf("%d wait, want one", s.count.Load())
+	}
+	s.remove(three)
+	s.remove(three)
+	if s.count.Load() != 0 || len(s.waiting) != 0 {
+		t.Error("something waits still")
+	}
 }
