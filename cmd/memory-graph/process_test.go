@@ -50,6 +50,7 @@ func TestProcess(t *testing.T) {
 		{"the next steps can be typed", nextStepsCanBeTyped},
 		{"real conversations", realConversations},
 		{"exports make the same graph", exportsMakeTheSameGraph},
+		{"backups make a new cluster", backupsMakeANewCluster},
 		{"bench starts a server", benchStartsAServer},
 		{"bench grows a server", benchGrows},
 		{"bench transfers a graph", benchTransfers},
