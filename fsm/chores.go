@@ -36,6 +36,9 @@ func (m *Machine) Chore(r Retention) ([]byte, error) {
 			Sweep: &logpb.Sweep{Limit: graph.SweepRows},
 		}})
 	}
+	if p := probe(snap.System()); p != nil {
+		return EncodeCommand(p)
+	}
 	trim, err := trim(snap, r)
 	if err != nil || trim.Limit == 0 {
 		return nil, err

@@ -67,7 +67,7 @@ func checkCommand(c *logpb.Command) error {
 	if n := len(c.RequestId); n != 0 && n != RequestIDBytes {
 		return fmt.Errorf("command: request id of %d bytes, want %d", n, RequestIDBytes)
 	}
-	if c.Operation == nil {
+	if c.Operation == nil && !isProbe(c) {
 		return errors.New("command: no operation known to this program")
 	}
 	level := max(c.GetRaiseFeatureLevel().GetLevel(), c.GetBootstrap().GetFeatureLevel())

@@ -15,9 +15,6 @@ import (
 // RequestIDBytes is the length of a request id.
 const RequestIDBytes = 16
 
-// FeatureLevel is the highest level of replicated state that this program can apply (D1).
-const FeatureLevel = 1
-
 // LogEntry is a committed entry of the replicated log.
 type LogEntry struct {
 	Index, Term uint64
