@@ -76,8 +76,9 @@ type memberWork struct {
 
 	// said is what this node last said of itself, guarded by publishing.
 	said gossip.Metadata
-	// farewell: it was told that this node is removed. Only follow uses it.
-	farewell bool
+	// told: tellFate has said something. emptySince is when it found a cluster without an entry. Only follow uses them.
+	told       bool
+	emptySince time.Time
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -199,7 +200,7 @@ func (w *memberWork) follow(ctx context.Context) {
 		changed := w.gossip.Changed()
 		w.noteAddresses()
 		w.publish()
-		w.tellRemoved()
+		w.tellFate()
 		select {
 		case <-ctx.Done():
 			return
@@ -231,13 +232,26 @@ func (w *memberWork) noteAddresses() {
 	}
 }
 
-// tellRemoved says once that this node was taken out for good: it has nothing more to do.
-func (w *memberWork) tellRemoved() {
-	if w.farewell || w.role() != membership.RoleRemoved || isMember(w.node.members(), w.node.Identity().NodeID) {
-		return
+// firstEntryPatience is how long a node that was taken in waits for the first entry before it tells of it.
+const firstEntryPatience = time.Minute
+
+// tellFate says once what only an operator can change: that this node was removed, or that its cluster does not begin.
+func (w *memberWork) tellFate() {
+	meta, members := w.node.Identity(), w.node.members()
+	switch {
+	case w.told || meta.Waits():
+	case len(members.Servers) > 0 || w.node.machine.Applied() > 0:
+		if w.role() != membership.RoleRemoved || isMember(members, meta.NodeID) {
+			return
+		}
+		w.told = true
+		w.node.logger.Warn("this node was removed from its cluster: stop it; with an empty data folder it may join as a new node", "cluster", meta.ClusterID)
+	case w.emptySince.IsZero():
+		w.emptySince = time.Now()
+	case time.Since(w.emptySince) > firstEntryPatience:
+		w.told = true
+		w.node.logger.Warn("this node was taken into a cluster and has heard nothing of it since: if its founder is gone for good, remove the data folder; nothing is in it", "cluster", meta.ClusterID)
 	}
-	w.farewell = true
-	w.node.logger.Warn("this node was removed from its cluster: stop it; with an empty data folder it may join as a new node", "cluster", w.node.Identity().ClusterID)
 }
 
 // publish says what this node is, when that has changed.

@@ -2,9 +2,12 @@ package cluster
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/membership"
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
@@ -144,6 +147,9 @@ func TestRemovedAndDemotedNodesStaySo(t *testing.T) {
 		removed := c.other(1)
 		c.operate("a removal", func(k *membership.Keeper) error { return k.Remove(t.Context(), membership.NodeID(removed.id())) })
 		time.Sleep(time.Minute)
+		if !removed.works.running.Load().told {
+			t.Error("the removed node has not said so")
+		}
 		var voters []*worker
 		for _, w := range c.staff {
 			if w != demoted && w != removed {
@@ -226,6 +232,26 @@ func TestFeatureLevel(t *testing.T) {
 		time.Sleep(time.Minute)
 		if !old.node.Identity().Waits() {
 			t.Error("a node that cannot work at the level was taken in")
+		}
+	})
+}
+
+// TestNodeTellsWhatOnlyAnOperatorCanChange: that it was removed, and that the cluster that took it in does not begin.
+func TestNodeTellsWhatOnlyAnOperatorCanChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCompany(t)
+		var says strings.Builder
+		config := testConfig(t)
+		config.Logger = hclog.New(&hclog.LoggerOptions{Output: &says, Level: hclog.Warn})
+		w := c.hire(config, MembersConfig{Joins: true})
+		w.start()
+		if err := w.node.Adopt("11111111-2222-4333-8444-555555555555", 7); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * firstEntryPatience)
+		c.stop()
+		if !strings.Contains(says.String(), "remove the data folder") {
+			t.Errorf("got %q, want what to do", says.String())
 		}
 	})
 }
