@@ -1,6 +1,7 @@
 package jepsen_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/jepsen/cluster"
@@ -29,6 +30,25 @@ func TestConformance(t *testing.T) {
 			t.Errorf("cases cover %s, which the server does not offer", call)
 		}
 	})
+}
+
+// TestAClusterConforms runs the table against three nodes: the same answers are wanted through the leader, through a follower, and when
+// each call goes to any of them. The long form also gives each case that needs a server of its own a cluster of its own.
+func TestAClusterConforms(t *testing.T) {
+	binary, err := cluster.Binary(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, through := range map[string]conformance.Through{
+		"through the leader": conformance.Leader, "through a follower": conformance.Follower, "through any node": conformance.Random,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			target := conformance.StartCluster(t, binary, through)
+			target.Brief = os.Getenv("MEMORY_GRAPH_FAULTS") != "long"
+			conformance.Run(t, target)
+		})
+	}
 }
 
 // TestTheTableIsWellFormed holds what no run would notice.

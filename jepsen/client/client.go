@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +41,8 @@ type Config struct {
 	Dial func(address string, options ...grpc.DialOption) (*grpc.ClientConn, error)
 	// Attempt bounds one try, Deadline a call with all its tries.
 	Attempt, Deadline time.Duration
+	// Shun is how long a node that did not answer in time is left alone while there are others; 0 for not at all.
+	Shun time.Duration
 }
 
 // Client may be used by many at once.
@@ -48,6 +51,8 @@ type Client struct {
 
 	mu    sync.Mutex
 	conns map[string]*grpc.ClientConn
+	// shunned are nodes that did not answer in time, until when they are left alone.
+	shunned map[string]time.Time
 }
 
 // Outcome is how a call went.
@@ -64,7 +69,7 @@ type Outcome struct {
 
 // New connects to nothing yet.
 func New(config Config) *Client {
-	return &Client{config: config, conns: make(map[string]*grpc.ClientConn)}
+	return &Client{config: config, conns: make(map[string]*grpc.ClientConn), shunned: make(map[string]time.Time)}
 }
 
 // Close closes all connections.
@@ -108,7 +113,7 @@ func (c *Client) Call(
 	o := Outcome{Began: time.Now()}
 	at, pause := rand.IntN(1<<20), pauseFirst
 	for {
-		addresses := c.config.Addresses()
+		addresses := c.trusted(c.config.Addresses())
 		o.Address = addresses[at%len(addresses)]
 		o.Attempts++
 		o.Sent = time.Now()
@@ -116,6 +121,9 @@ func (c *Client) Call(
 		o.Ended = time.Now()
 		if !again(err) {
 			return o, err
+		}
+		if status.Code(err) == codes.DeadlineExceeded {
+			c.shun(o.Address)
 		}
 		if len(o.Errors) < maxErrors {
 			o.Errors = append(o.Errors, fmt.Errorf("%s: %w", o.Address, err))
@@ -132,6 +140,24 @@ func (c *Client) Call(
 			pause = min(2*pause, pauseLast)
 		}
 	}
+}
+
+// trusted are the nodes that are not shunned now, or all when every one is.
+func (c *Client) trusted(addresses []string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	good := slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { return c.shunned[a].After(now) })
+	if len(good) == 0 {
+		return addresses
+	}
+	return good
+}
+
+func (c *Client) shun(address string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shunned[address] = time.Now().Add(c.config.Shun)
 }
 
 func (c *Client) attempt(

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -29,8 +30,6 @@ type Config struct {
 	Args []string
 	// Skewed gives each node a wall clock that can be set (see ErrNoSkew).
 	Skewed bool
-	// Prepare is called with the folder of each node before anything runs; it may be nil.
-	Prepare func(node int, dataDir string) error
 }
 
 // Cluster is a number of nodes that found a cluster when they are started for the first time.
@@ -64,11 +63,6 @@ func NewCluster(config Config) (*Cluster, error) {
 		})
 		if err := os.MkdirAll(node.DataDir(), 0o700); err != nil {
 			return nil, fmt.Errorf("folder of a node: %w", err)
-		}
-		if config.Prepare != nil {
-			if err := config.Prepare(i, node.DataDir()); err != nil {
-				return nil, err
-			}
 		}
 		c.Nodes = append(c.Nodes, node)
 	}
@@ -169,14 +163,18 @@ func (c *Cluster) Kill() error {
 	return errors.Join(errs...)
 }
 
-// Stop ends all nodes gracefully, one after the other.
+// Stop ends all nodes gracefully, at once.
 func (c *Cluster) Stop(ctx context.Context) error {
-	var errs []error
-	for _, node := range c.Nodes {
-		if err := node.Stop(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("node %s: %w", node.Name(), err))
-		}
+	errs := make([]error, len(c.Nodes))
+	var stopping sync.WaitGroup
+	for i, node := range c.Nodes {
+		stopping.Go(func() {
+			if err := node.Stop(ctx); err != nil {
+				errs[i] = fmt.Errorf("node %s: %w", node.Name(), err)
+			}
+		})
 	}
+	stopping.Wait()
 	return errors.Join(errs...)
 }
 
@@ -199,6 +197,16 @@ func (c *Cluster) Logs() string {
 	var b strings.Builder
 	for _, node := range c.Nodes {
 		fmt.Fprintf(&b, "=== %s\n%s\n", node.Name(), node.Logs())
+	}
+	return b.String()
+}
+
+// LastLogs are the last lines that each node printed.
+func (c *Cluster) LastLogs(lines int) string {
+	var b strings.Builder
+	for _, node := range c.Nodes {
+		all := strings.SplitAfter(node.Logs(), "\n")
+		fmt.Fprintf(&b, "=== %s\n%s\n", node.Name(), strings.Join(all[max(0, len(all)-lines):], ""))
 	}
 	return b.String()
 }

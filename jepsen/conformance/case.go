@@ -17,6 +17,8 @@ type Case struct {
 	Calls []string
 	// Durable cases need a server that keeps its data over a restart.
 	Durable bool
+	// OneNode cases ask a node about itself, so all their calls go to one.
+	OneNode bool
 	// Run proves the claim.
 	Run func(t *testing.T, e *Env)
 }

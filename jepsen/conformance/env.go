@@ -26,6 +26,12 @@ type Target struct {
 	Binary string
 	// InMemory says that the servers keep nothing over a restart.
 	InMemory bool
+	// Size is how many nodes a server has that belongs to one case, one when 0.
+	Size int
+	// Through says which nodes of a cluster are called.
+	Through Through
+	// Brief leaves out the cases that need a server of their own.
+	Brief bool
 }
 
 // Env is what a case has in hand.
@@ -45,25 +51,28 @@ type Env struct {
 	calls  *callLog
 }
 
-// newEnv connects one case to one node of the target, the same one in every run.
+// newEnv connects one case to one node of the target, the same one in every run, or to all of them.
 func newEnv(t *testing.T, target Target, calls *callLog) *Env {
+	t.Helper()
+	return connect(t, target, target.Addresses, target.MetricsAddresses, calls)
+}
+
+func connect(t *testing.T, target Target, addresses, metrics []string, calls *callLog) *Env {
 	t.Helper()
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(t.Name()))
-	at := int(sum.Sum32() % uint32(len(target.Addresses)))
-	return connect(t, target, target.Addresses[at], target.MetricsAddresses[at], calls)
-}
-
-func connect(t *testing.T, target Target, address, metrics string, calls *callLog) *Env {
-	t.Helper()
-	rules := &rules{t: t, calls: calls}
-	conn, err := cluster.Dial(address,
-		grpc.WithChainUnaryInterceptor(rules.unary), grpc.WithChainStreamInterceptor(rules.stream))
+	at := int(sum.Sum32() % uint32(len(addresses)))
+	rules, spread := &rules{t: t, calls: calls}, &spread{}
+	if target.Through == Random {
+		spread.open(t, addresses)
+	}
+	conn, err := cluster.Dial(addresses[at],
+		grpc.WithChainUnaryInterceptor(rules.unary, spread.unary), grpc.WithChainStreamInterceptor(rules.stream, spread.stream))
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := cluster.Dial(address,
-		grpc.WithChainUnaryInterceptor(calls.unary), grpc.WithChainStreamInterceptor(calls.stream))
+	raw, err := cluster.Dial(addresses[at],
+		grpc.WithChainUnaryInterceptor(calls.unary, spread.unary), grpc.WithChainStreamInterceptor(calls.stream, spread.stream))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +85,7 @@ func connect(t *testing.T, target Target, address, metrics string, calls *callLo
 		Transfer:       graphgrpc.NewGraphTransferServiceClient(conn),
 		Conn:           conn,
 		Raw:            raw,
-		MetricsAddress: metrics,
+		MetricsAddress: metrics[at],
 		target:         target,
 		calls:          calls,
 	}
@@ -87,41 +96,68 @@ func (e *Env) unchecked() graphgrpc.MemoryGraphServiceClient {
 	return graphgrpc.NewMemoryGraphServiceClient(e.Raw)
 }
 
-// Server is a process that belongs to one case.
+// Server is one, a process or a cluster of them, that belongs to one case.
 type Server struct {
 	*Env
-	process *cluster.Node
+	process process
+}
+
+// process is what a case can do to a server of its own.
+type process interface {
+	// Start returns when it serves, and where.
+	Start(t *testing.T, target Target) (addresses, metrics []string)
+	Stop(ctx context.Context) error
+	Kill() error
+	Logs() string
+}
+
+// lone is a server of one node.
+type lone struct{ *cluster.Node }
+
+// Start implements process.
+func (l lone) Start(t *testing.T, _ Target) (addresses, metrics []string) {
+	t.Helper()
+	if err := l.Node.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return []string{l.Address()}, []string{l.MetricsAddress()}
 }
 
 // own starts a server for this case alone; it ends with the case.
 func (e *Env) own(t *testing.T, args ...string) *Server {
 	t.Helper()
-	node := cluster.New(cluster.Options{
-		Binary:   e.target.Binary,
-		DataDir:  filepath.Join(t.TempDir(), "data"),
-		InMemory: e.target.InMemory,
-		Args:     args,
-	})
+	if e.target.Brief {
+		t.Skip("the case has a server of its own: left out of the brief table")
+	}
+	var p process
+	if e.target.Size > 1 {
+		p = newSeveral(t, e.target, args)
+	} else {
+		p = lone{cluster.New(cluster.Options{
+			Binary:   e.target.Binary,
+			DataDir:  filepath.Join(t.TempDir(), "data"),
+			InMemory: e.target.InMemory,
+			Args:     args,
+		})}
+	}
 	t.Cleanup(func() {
 		// A graceful end writes the coverage counters of an instrumented server.
-		if err := node.Stop(detached(t)); err != nil {
+		if err := p.Stop(detached(t)); err != nil {
 			t.Errorf("end of the server: %v", err)
 		}
 		if t.Failed() {
-			t.Logf("server printed:\n%s", node.Logs())
+			t.Logf("server printed:\n%s", p.Logs())
 		}
 	})
-	s := &Server{process: node}
+	s := &Server{process: p}
 	s.start(t, e)
 	return s
 }
 
 func (s *Server) start(t *testing.T, from *Env) {
 	t.Helper()
-	if err := s.process.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	s.Env = connect(t, from.target, s.process.Address(), s.process.MetricsAddress(), from.calls)
+	addresses, metrics := s.process.Start(t, from.target)
+	s.Env = connect(t, from.target, addresses, metrics, from.calls)
 }
 
 // restart ends the server gracefully and starts it again on the same folder.

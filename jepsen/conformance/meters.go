@@ -17,12 +17,12 @@ import (
 
 func meterCases() []Case {
 	return []Case{
-		{Name: "all_metric_names_exist_from_the_first_scrape", Section: "12", Run: meterNames},
-		{Name: "all_calls_have_a_series_from_the_first_scrape", Section: "12", Run: meterLabels},
-		{Name: "load_changes_the_metrics_by_the_right_amount", Section: "12", Run: meterLoad,
+		{Name: "all_metric_names_exist_from_the_first_scrape", Section: "12", OneNode: true, Run: meterNames},
+		{Name: "all_calls_have_a_series_from_the_first_scrape", Section: "12", OneNode: true, Run: meterLabels},
+		{Name: "load_changes_the_metrics_by_the_right_amount", Section: "12", OneNode: true, Run: meterLoad,
 			Calls: []string{createSession, addPrompt, addResponse, addToolInvocation, instantiate, createEdge, batchCreateNodes,
 				query, getNode, streamQuery}},
-		{Name: "gauges_follow_the_state", Section: "12", Run: meterGauges,
+		{Name: "gauges_follow_the_state", Section: "12", OneNode: true, Run: meterGauges,
 			Calls: []string{createSession, addPrompt, closeSession, deleteSession, streamEvents, getMetrics}},
 	}
 }

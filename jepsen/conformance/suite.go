@@ -22,12 +22,20 @@ func Run(t *testing.T, target Target) {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			calls := newCallLog()
-			c.Run(t, newEnv(t, target, calls))
+			c.Run(t, newEnv(t, target.of(c), calls))
 			if missing := calls.missing(c.Calls); len(missing) > 0 && !t.Failed() {
 				t.Errorf("the case declares calls that it does not make: %v", missing)
 			}
 		})
 	}
+}
+
+// of is the target as one case calls it.
+func (target Target) of(c Case) Target {
+	if c.OneNode && target.Through == Random {
+		target.Through = Leader
+	}
+	return target
 }
 
 // Start runs a server for a whole table and stops it with the test.

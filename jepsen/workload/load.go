@@ -27,8 +27,8 @@ var (
 
 // Config says what to do to the cluster.
 type Config struct {
-	// Client makes the calls.
-	Client *client.Client
+	// Writing makes the calls of writers, Reading all others.
+	Writing, Reading *client.Client
 	// Addresses are those of all nodes now.
 	Addresses func() []string
 	// Seed decides on the load, not on its interleaving.
@@ -170,9 +170,9 @@ func (l *Load) fail(err error) {
 
 // call makes one call with retries and notes how it went.
 func (l *Load) call(
-	ctx context.Context, call func(context.Context, graphgrpc.MemoryGraphServiceClient) error,
+	ctx context.Context, by *client.Client, call func(context.Context, graphgrpc.MemoryGraphServiceClient) error,
 ) (client.Outcome, error) {
-	o, err := l.config.Client.Call(ctx, call)
+	o, err := by.Call(ctx, call)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if o.Attempts > 1 {

@@ -126,7 +126,7 @@ func (r *reader) record(ctx context.Context, of *record) error {
 }
 
 func (r *reader) get(ctx context.Context, id string) (node *pb.Node, at string, err error) {
-	o, err := r.load.call(ctx, func(ctx context.Context, g graph) (err error) {
+	o, err := r.load.call(ctx, r.load.config.Reading, func(ctx context.Context, g graph) (err error) {
 		node, err = g.GetNode(ctx, &pb.GetNodeRequest{NodeId: id})
 		return err
 	})

@@ -46,7 +46,7 @@ func (l *Load) Verify(ctx context.Context) error {
 
 // head is the newest event, and the revision of the moment, as a majority knows them.
 func (l *Load) head(ctx context.Context) (last, revision string, err error) {
-	_, err = l.call(ctx, func(ctx context.Context, g graph) error {
+	_, err = l.call(ctx, l.config.Reading, func(ctx context.Context, g graph) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		stream, err := g.StreamEvents(ctx, &pb.StreamEventsRequest{})
@@ -71,7 +71,7 @@ func (l *Load) head(ctx context.Context) (last, revision string, err error) {
 
 // verifyNode reads everything that one node has, at least at that revision.
 func (l *Load) verifyNode(ctx context.Context, address, last, revision string) error {
-	g, err := l.config.Client.To(address)
+	g, err := l.config.Reading.To(address)
 	if err != nil {
 		return err
 	}

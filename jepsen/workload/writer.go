@@ -68,7 +68,7 @@ func (w *writer) send(ctx context.Context, what string, call func(context.Contex
 	key := fmt.Sprintf("%s-%d", w.name, w.count)
 	ctx = metadata.AppendToOutgoingContext(ctx, "idempotency-key", key)
 	var header metadata.MD
-	o, err := w.load.call(ctx, func(ctx context.Context, g graph) error {
+	o, err := w.load.call(ctx, w.load.config.Writing, func(ctx context.Context, g graph) error {
 		header = nil
 		return call(ctx, g, grpc.Header(&header))
 	})
@@ -290,7 +290,7 @@ const templateText = "the same for everybody"
 
 func (l *Load) makeTemplate(ctx context.Context) error {
 	key := fmt.Sprintf("%x-template", l.config.Seed)
-	_, err := l.call(metadata.AppendToOutgoingContext(ctx, "idempotency-key", key), func(ctx context.Context, g graph) error {
+	_, err := l.call(metadata.AppendToOutgoingContext(ctx, "idempotency-key", key), l.config.Writing, func(ctx context.Context, g graph) error {
 		t, err := g.CreateTemplate(ctx, &pb.CreateTemplateRequest{Template: &pb.TemplateNode{Name: "shared", TemplateText: templateText}})
 		l.template = t.GetId()
 		return err
