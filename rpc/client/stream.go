@@ -36,9 +36,9 @@ type stream struct {
 	begun  bool
 	// lost is since when there is no stream underneath; zero while there is one.
 	lost time.Time
-	// delivered counts messages; retries the attempts in a row that were in vain.
-	delivered, retries int
-	end                error // io.EOF or why it has ended; nil while it goes on
+	// delivered counts messages.
+	delivered int
+	end       error // io.EOF or why it has ended; nil while it goes on
 }
 
 // An attempt is one stream underneath.
