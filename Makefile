@@ -31,7 +31,7 @@ FUZZARGS :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build run crash test test-unit test-integration test-e2e cover check fuzz bench bench-postgres bench-large bench-go datasets gen clean \
+.PHONY: help build run cluster crash test test-unit test-integration test-e2e cover check fuzz bench bench-postgres bench-large bench-go datasets gen clean \
 	check-format check-vet check-lint check-gen check-modules check-wasm check-tools
 
 help: ## list the targets
@@ -42,6 +42,9 @@ build: ## build bin/memory-graph, one static binary
 
 run: build ## build and start the dev server; an empty store gets a small sample (ARGS="--in-memory" …)
 	exec bin/memory-graph dev --sample $(ARGS)
+
+cluster: build ## run three nodes on 127.0.0.1, .2 and .3 and say what to try (ARGS="--nodes 5", --any-port)
+	exec bin/memory-graph cluster local --dir bin/cluster $(ARGS)
 
 test: ## run all tests
 	$(GO) test -timeout $(TEST_TIMEOUT) ./...

@@ -20,7 +20,7 @@ func (p *program) newClusterCommand() *cobra.Command {
 		p.newClusterStatusCommand(), p.newClusterMembersCommand(), p.newClusterHealthCommand(),
 		p.newClusterChangeCommand(removal()), p.newClusterChangeCommand(promotion()), p.newClusterChangeCommand(demotion()),
 		p.newTransferLeaderCommand(), p.newClusterSnapshotCommand(), p.newClusterDigestCommand(), p.newClusterFinalizeCommand(),
-		p.newClusterJobsCommand(), p.newClusterSecretCommand())
+		p.newClusterJobsCommand(), p.newClusterRecoverCommand(), p.newClusterLocalCommand(), p.newClusterSecretCommand())
 	cmd.Long = `cluster looks after a cluster. Any member answers: what only the leader or another member can do is passed on.
 
 A member is named by its id, NAME-8HEX, which status prints.`

@@ -152,7 +152,10 @@ func (p *peering) close() error {
 	if p.gossip == nil {
 		return nil
 	}
-	return errors.Join(p.gossip.Leave(), p.gossip.Close())
+	if err := p.gossip.Leave(); err != nil {
+		p.logger.Info("not every other node has heard that this one goes; they find out", "error", err)
+	}
+	return p.gossip.Close()
 }
 
 // watchSecrets reads the file of secrets again when it changes, and when the process is told to (SIGHUP). What cannot be used

@@ -54,6 +54,7 @@ func TestProcess(t *testing.T) {
 		{"bench starts a server", benchStartsAServer},
 		{"bench grows a server", benchGrows},
 		{"bench transfers a graph", benchTransfers},
+		{"a cluster on this machine", clusterOnThisMachine},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
