@@ -191,3 +191,32 @@ func TestEntriesAreThoseThatWereApplied(t *testing.T) {
 		t.Errorf("the rest: %d, %v", len(entries), err)
 	}
 }
+
+// TestOthersJoinARestoredCluster: they get all of it, though the log begins behind what was restored.
+func TestOthersJoinARestoredCluster(t *testing.T) {
+	source := start(t, testConfig(t))
+	fill(t, source, 0, 20)
+	configs := []Config{diskConfig(t), diskConfig(t), diskConfig(t)} // removed after the nodes have stopped
+	if _, err := restoring(configs[0].Folder, fullBackup(t, source)).Run(); err != nil {
+		t.Fatal(err)
+	}
+	c := newCompany(t)
+	first := c.hire(configs[0], MembersConfig{Settings: quick()})
+	first.start()
+	c.has(c.staff, nil)
+	fill(t, first.node, 20, 25)
+	for _, config := range configs[1:] {
+		c.hire(config, MembersConfig{Joins: true, Settings: quick()}).start()
+	}
+	c.has(c.staff, nil)
+	for _, w := range c.staff {
+		wantSessions(t, w.node, 25)
+		if got := w.node.Identity().ClusterID; got != first.node.Identity().ClusterID {
+			t.Errorf("%s is of cluster %s, want %s", w.id(), got, first.node.Identity().ClusterID)
+		}
+	}
+	again := filepath.Join(t.TempDir(), "again")
+	if _, err := restoring(again, fullBackup(t, c.other(0).node)).Run(); err != nil {
+		t.Errorf("a backup of a follower: %v", err)
+	}
+}
