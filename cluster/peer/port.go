@@ -29,7 +29,6 @@ const (
 	// connectTimeout is how long a name may take to be resolved and a machine to answer. What is tried again soon after finds a
 	// machine that is back sooner than what waits long.
 	connectTimeout = 2 * time.Second
-	keepAlive      = 15 * time.Second
 	maxAcceptPause = time.Second
 )
 
@@ -59,9 +58,14 @@ type Events struct {
 	Reloaded func(err error)
 }
 
-// Listen opens a TCP port at host:port. Connections whose other end has vanished are noticed by keepalives.
+// keepAlive finds out within half a minute that the other end of a silent connection has vanished.
+func keepAlive() net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
+}
+
+// Listen opens a TCP port at host:port. Connections whose other end has vanished end after half a minute.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
-	config := net.ListenConfig{KeepAlive: keepAlive}
+	config := net.ListenConfig{KeepAliveConfig: keepAlive()}
 	l, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for peers: %w", err)
@@ -70,7 +74,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 }
 
 func dialTCP(ctx context.Context, address string) (net.Conn, error) {
-	d := net.Dialer{KeepAlive: keepAlive}
+	d := net.Dialer{KeepAliveConfig: keepAlive()}
 	return d.DialContext(ctx, "tcp", address)
 }
 

@@ -356,31 +356,38 @@ func TestCloseEndsEverything(t *testing.T) {
 
 // TestOverTCP: the same as in memory, on loopback.
 func TestOverTCP(t *testing.T) {
-	open := func(nodeID string) *Port {
-		l, err := Listen(t.Context(), "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := Open(Config{NodeID: nodeID, Credentials: newCredentials(t, nodeID, "a"), Listener: l})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { closePort(t, p) })
-		p.SetCluster(ourCluster)
-		return p
-	}
-	n1, n2 := open("n1"), open("n2")
-	echo(t, n2)
-	serveCalls(t, n2, func(string) {})
-	c, err := n1.Streams().Dial(raft.ServerAddress("n2@"+n2.Address()), 5*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := say(c, "hello"); got != "hello" || err != nil {
-		t.Errorf("got %q, %v", got, err)
-	}
-	if got, err := call(t.Context(), connect(t, n1, "n2", n2.Address()), "Propose", "hello"); got != "n1 hello" || err != nil {
-		t.Errorf("got %q, %v", got, err)
+	for _, host := range []string{"127.0.0.1", "[::1]"} {
+		t.Run(host, func(t *testing.T) {
+			open := func(nodeID string) *Port {
+				l, err := Listen(t.Context(), host+":0")
+				if err != nil && host != "127.0.0.1" {
+					t.Skip("this machine has no IPv6: ", err)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				p, err := Open(Config{NodeID: nodeID, Credentials: newCredentials(t, nodeID, "a"), Listener: l})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { closePort(t, p) })
+				p.SetCluster(ourCluster)
+				return p
+			}
+			n1, n2 := open("n1"), open("n2")
+			echo(t, n2)
+			serveCalls(t, n2, func(string) {})
+			c, err := n1.Streams().Dial(raft.ServerAddress("n2@"+n2.Address()), 5*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := say(c, "hello"); got != "hello" || err != nil {
+				t.Errorf("got %q, %v", got, err)
+			}
+			if got, err := call(t.Context(), connect(t, n1, "n2", n2.Address()), "Propose", "hello", grpc.WaitForReady(true)); got != "n1 hello" || err != nil {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
 	}
 }
 
