@@ -39,7 +39,9 @@ type Node struct {
 	room  *reserve.Guard
 	queue *queue
 	gate  *gate
-	route *route
+	// stored has a token when the log has taken entries.
+	stored chan struct{}
+	route  *route
 	// sent are commands that wait for their entries; forward takes them to the leader, nil on a node without others.
 	sent    *sentCommands
 	forward *forwarder
@@ -100,7 +102,7 @@ func Open(config Config) (*Node, error) {
 	config = config.withDefaults()
 	n := &Node{
 		config: config, logger: config.Logger.Named("cluster"),
-		queue: newQueue(), gate: newGate(), route: newRoute(), sent: newSentCommands(), roomMoved: make(chan struct{}, 1), notify: make(chan bool, notifyBuffer),
+		queue: newQueue(), gate: newGate(), stored: make(chan struct{}, 1), route: newRoute(), sent: newSentCommands(), roomMoved: make(chan struct{}, 1), notify: make(chan bool, notifyBuffer),
 		started: make(chan struct{}), hasFailed: make(chan struct{}), patience: failedCloseTimeout,
 	}
 	n.life, n.die = context.WithCancel(context.Background())
@@ -140,7 +142,7 @@ func (n *Node) open() error {
 	p := &proposer{
 		forward: n.forward,
 		queue:   n.queue, gate: n.gate, log: roomyLog{n.raft, n.room}, clock: n.stampClock(), events: n.config.Events,
-		slots:   make(chan struct{}, MaxEntriesInFlight),
+		slots: make(chan struct{}, MaxEntriesInFlight), stored: n.stored,
 		instant: func() int64 { return n.machine.Store().System().Instant },
 	}
 	n.proposing.Go(func() { p.run(proposing) })
@@ -155,7 +157,7 @@ func (n *Node) open() error {
 
 func (n *Node) startRaft(ctx context.Context, f files) error {
 	transport := n.openTransport(ctx)
-	dog := raftlog.Watchdog{Slow: n.config.Events.slowDisk, Hung: n.fatal}
+	dog := raftlog.Watchdog{Slow: n.config.Events.slowDisk, Hung: n.fatal, Stored: n.logStored}
 	var log raft.LogStore = f.logs
 	if n.config.underLogs != nil {
 		log = n.config.underLogs(log)

@@ -89,9 +89,13 @@ type proposer struct {
 
 	slots   chan struct{}
 	flights sync.WaitGroup
-	// term and last are of the run goroutine: the term that the last stamp was made in, and the stamp.
-	term uint64
-	last int64
+	// stored has a token when the log has taken entries; nil where nobody says so.
+	stored <-chan struct{}
+	// term, last and newest are of the run goroutine: the term that the last stamp was made in, the stamp, and what is closed
+	// when the newest entry has its outcome, nil when the log has taken that entry.
+	term   uint64
+	last   int64
+	newest <-chan struct{}
 	// instant reads the last instant of the state machine.
 	instant func() int64
 }
@@ -124,6 +128,9 @@ func (p *proposer) next(ctx context.Context) bool {
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
+		return false
+	}
+	if !p.gather(ctx) {
 		return false
 	}
 	term, err := p.way(ctx)
@@ -189,17 +196,48 @@ func (p *proposer) way(ctx context.Context) (term uint64, err error) {
 	}
 }
 
+// gather waits until the log has taken the entry before: Raft does not begin another one until then, so what comes meanwhile
+// goes into it. Without that every second entry under load is one of a single command. False when ctx ends.
+func (p *proposer) gather(ctx context.Context) bool {
+	if p.stored == nil || p.newest == nil {
+		return true
+	}
+	select {
+	case <-p.stored:
+	case <-p.newest:
+	case <-ctx.Done():
+		return false
+	}
+	p.newest = nil
+	return true
+}
+
+// logStored says that the log has taken entries.
+func (n *Node) logStored() {
+	select {
+	case n.stored <- struct{}{}:
+	default:
+	}
+}
+
 func (p *proposer) propose(term uint64, batch []*proposal) {
 	data, err := fsm.EncodeEntry(p.stamp(term, batch))
 	if err != nil {
 		p.settle(batch, nil, 0, surely(Failed, err))
 		return
 	}
+	select {
+	case <-p.stored: // of an entry before
+	default:
+	}
 	start := time.Now()
 	future := p.log.Apply(data, enqueueTimeout)
+	over := make(chan struct{})
+	p.newest = over
 	p.flights.Go(func() {
 		var results []fsm.Result
 		err := future.Error()
+		close(over)
 		if err != nil {
 			err = applyError(err)
 		} else {

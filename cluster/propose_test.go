@@ -87,14 +87,17 @@ func (l *heldLog) releaseAll() {
 
 // proposing is a node of which only the road to the log is there, and its log. Only inside of a bubble.
 func proposing(t *testing.T, clock func() time.Time) (*Node, *heldLog) {
-	n := &Node{queue: newQueue(), gate: newGate(), sent: newSentCommands()}
+	n := &Node{queue: newQueue(), gate: newGate(), sent: newSentCommands(), stored: make(chan struct{}, 1)}
 	n.config.Clock = clock
 	ctx, cancel := context.WithCancel(t.Context())
 	n.stopProposing = cancel
 	n.life, n.die = context.WithCancel(t.Context())
 	n.dead = n.life.Done()
 	l := &heldLog{}
-	p := &proposer{queue: n.queue, gate: n.gate, log: l, clock: clock, slots: make(chan struct{}, MaxEntriesInFlight), instant: func() int64 { return 0 }}
+	p := &proposer{
+		queue: n.queue, gate: n.gate, log: l, clock: clock, slots: make(chan struct{}, MaxEntriesInFlight), stored: n.stored,
+		instant: func() int64 { return 0 },
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -130,14 +133,17 @@ func TestCommandsGatherWhileEntriesAreInFlight(t *testing.T) {
 		for range 2 + 600 {
 			all = append(all, ask(t.Context(), n, []byte("x")))
 		}
-		if got, want := l.sizes(), []int{1, 1}; !slices.Equal(got, want) {
+		n.logStored()
+		synctest.Wait()
+		if got, want := l.sizes(), []int{1, MaxEntryCommands}; !slices.Equal(got, want) {
 			t.Fatalf("entries while two are in flight: got %v, want %v", got, want)
 		}
+		n.logStored()
 		l.release(nil, nil)
 		synctest.Wait()
 		l.release(nil, nil)
 		synctest.Wait()
-		if got, want := l.sizes(), []int{1, 1, MaxEntryCommands, 600 - MaxEntryCommands}; !slices.Equal(got, want) {
+		if got, want := l.sizes(), []int{1, MaxEntryCommands, 601 - MaxEntryCommands}; !slices.Equal(got, want) {
 			t.Fatalf("entries after that: got %v, want %v", got, want)
 		}
 		l.releaseAll()
@@ -145,6 +151,33 @@ func TestCommandsGatherWhileEntriesAreInFlight(t *testing.T) {
 			if err := <-errs; err != nil {
 				t.Errorf("command %d: %v", i, err)
 			}
+		}
+	})
+}
+
+// TestCommandsGatherWhileTheLogWrites: the next entry is made when the log has taken the one before, or never will.
+func TestCommandsGatherWhileTheLogWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, l := proposing(t, time.Now)
+		n.gate.set(1)
+		n.logStored() // of something else: nothing waits for it
+		for range 4 {
+			ask(t.Context(), n, []byte("x"))
+		}
+		if got, want := l.sizes(), []int{1}; !slices.Equal(got, want) {
+			t.Fatalf("entries while the first is written: got %v, want %v", got, want)
+		}
+		n.logStored()
+		synctest.Wait()
+		if got, want := l.sizes(), []int{1, 3}; !slices.Equal(got, want) {
+			t.Fatalf("entries when it is: got %v, want %v", got, want)
+		}
+		ask(t.Context(), n, []byte("x"))
+		l.release(errors.New("no room"), nil)
+		l.release(errors.New("no room"), nil)
+		synctest.Wait()
+		if got, want := l.sizes(), []int{1, 3, 1}; !slices.Equal(got, want) {
+			t.Errorf("entries when the second has failed: got %v, want %v", got, want)
 		}
 	})
 }

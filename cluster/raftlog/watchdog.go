@@ -28,6 +28,8 @@ type Watchdog struct {
 	// Hung is called once per write that takes longer than [HungAfter]. The write may still be running and may still
 	// succeed, so the only safe answer is to end the process. It may be nil.
 	Hung func(error)
+	// Stored is called whenever an append of entries came back, well or not. It may be nil and must not block.
+	Stored func()
 
 	// after is time.AfterFunc when nil; tests stop the process with it.
 	after func(time.Duration, func()) *time.Timer
@@ -110,6 +112,9 @@ func (w *WatchLogs) StoreLog(log *raft.Log) error { return w.StoreLogs([]*raft.L
 // StoreLogs stores the entries, watched.
 func (w *WatchLogs) StoreLogs(logs []*raft.Log) error {
 	defer w.dog.watch("append to the raft log")()
+	if w.dog.Stored != nil {
+		defer w.dog.Stored()
+	}
 	return w.LogStore.StoreLogs(logs)
 }
 
