@@ -108,6 +108,9 @@ type Config struct {
 	Retention fsm.Retention
 	// TickInterval is how often the chores are looked at.
 	TickInterval time.Duration
+	// AutoFinalize raises the feature level to this program's when the node leads and has no peers (DECISIONS.md D1). It is for
+	// development: there is no way back to an older release afterwards.
+	AutoFinalize bool
 	// Events hear what happens.
 	Events Events
 	// Fatal is called once, when this node cannot go on: its store or log failed, or its disk hangs. It should end the

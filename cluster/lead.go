@@ -83,11 +83,15 @@ func (n *Node) establish() error {
 	}
 	known := n.machine.Store().System().ClusterID
 	if known == "" {
-		return n.bootstrap()
-	}
-	if known != n.Identity().ClusterID {
+		if err := n.bootstrap(); err != nil {
+			return err
+		}
+	} else if known != n.Identity().ClusterID {
 		n.fatal(fmt.Errorf("log is of cluster %s, this node is of %s", known, n.Identity().ClusterID))
 		return n.failed()
+	}
+	if n.config.AutoFinalize && n.peers == nil {
+		return n.raise(fsm.FeatureLevel)
 	}
 	return nil
 }

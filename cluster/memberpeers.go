@@ -165,6 +165,10 @@ func (n *Node) RaiseFeatureLevel(_ context.Context, level uint32) error {
 	if term, _ := n.gate.state(); term == 0 {
 		return surely(NoLeader, fmt.Errorf("raise the feature level to %d: this node does not lead", level))
 	}
+	return n.raise(level)
+}
+
+func (n *Node) raise(level uint32) error {
 	if n.machine.Store().System().FeatureLevel >= level {
 		return nil
 	}

@@ -162,7 +162,10 @@ func (h *here) Finalize(ctx context.Context) (*pb.ClusterFinalizeResponse, error
 	before := h.node.Machine().Store().System().FeatureLevel
 	keeper := h.keeper()
 	if keeper == nil {
-		return &pb.ClusterFinalizeResponse{FeatureLevelBefore: before, FeatureLevel: before}, nil // a node alone has founded at its level
+		if err := h.node.RaiseFeatureLevel(ctx, fsm.FeatureLevel); err != nil {
+			return nil, logError(err)
+		}
+		return &pb.ClusterFinalizeResponse{FeatureLevelBefore: before, FeatureLevel: max(before, fsm.FeatureLevel)}, nil
 	}
 	after, err := keeper.Finalize(ctx)
 	if err != nil {

@@ -33,8 +33,10 @@ const (
 
 // serverConfig is what the operator of a server may set: by flag, else by environment, else by file, else by default.
 type serverConfig struct {
-	dataDir                    string
-	inMemory, sample           bool
+	dataDir          string
+	inMemory, sample bool
+	// autoFinalize is for dev: nobody goes back to an older release there.
+	autoFinalize               bool
 	grpcHost, metricsHost      string
 	grpcPort, metricsPort      int
 	logLevel                   string
@@ -109,9 +111,9 @@ func (c *serverConfig) node(logger hclog.Logger, fail context.CancelCauseFunc) c
 	return cluster.Config{
 		Folder: c.dataDir, InMemory: c.inMemory, Name: c.peers.nodeID, Timing: c.peers.timing.timing(), Version: version, Random: rand.Reader, Logger: logger,
 		SnapshotThreshold: c.snapshotThreshold, SnapshotInterval: c.snapshotInterval, TrailingLogs: c.trailingLogs, MaxLogBytes: uint64(c.limits.maxLogBytes),
-		DiskReserve: int64(c.diskReserve),
-		Retention:   c.retention(),
-		Fatal:       func(err error) { fail(fmt.Errorf("the node failed: %w", err)) },
+		DiskReserve: int64(c.diskReserve), AutoFinalize: c.autoFinalize,
+		Retention: c.retention(),
+		Fatal:     func(err error) { fail(fmt.Errorf("the node failed: %w", err)) },
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 )
 
 func (p *program) newDevCommand() *cobra.Command {
-	cfg := &serverConfig{peers: peersConfig{nodeID: "dev"}}
+	cfg := &serverConfig{autoFinalize: true, peers: peersConfig{nodeID: "dev"}}
 	cmd := &cobra.Command{
 		Use:     "dev",
 		GroupID: groupServer,
