@@ -360,7 +360,7 @@ func TestWhatIsReplayedIsNotBelieved(t *testing.T) {
 		untilSees(t, "n1", n1)
 		closeGossip(t, n2)
 		c2.Metadata.Role = Voter
-		n2 = n.open(t, 2, c2)
+		n.open(t, 2, c2)
 		until(t, n1, "hearing of the voter", says(Voter))
 
 		stranger, err := n.Host(host(9)).ListenPacket(0)
