@@ -113,6 +113,13 @@ func (w *write) recall(ctx context.Context) (result fsm.Result, ok bool, err err
 	if err := w.server.caughtUp(ctx); err != nil {
 		return result, false, err
 	}
+	if _, ok, err = w.server.machine.Recall(w.tenant, w.id, w.fingerprint); err != nil || !ok {
+		return result, false, err
+	}
+	// The answer has the record as it now is, which this node may not know yet: it is a read, and as fresh as one.
+	if err := w.server.insist(ctx, func(ctx context.Context) error { return w.server.log.Barrier(ctx, 0) }); err != nil {
+		return result, false, err
+	}
 	result, ok, err = w.server.machine.Recall(w.tenant, w.id, w.fingerprint)
 	if err != nil || !ok {
 		return result, false, err
