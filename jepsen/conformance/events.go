@@ -341,7 +341,8 @@ func oneOrder(t *testing.T, e *Env) {
 	for range sessions {
 		ids = append(ids, e.session(t).GetId())
 	}
-	feeds := []*feed{e.events(t, &graphpb.StreamEventsRequest{}), e.events(t, &graphpb.StreamEventsRequest{})}
+	from := &graphpb.StreamEventsRequest{AfterEventId: e.lastEvent(t)} // others write meanwhile
+	feeds := []*feed{e.events(t, from), e.events(t, from)}
 	inParallel(t, sessions*prompts, func(i int) error {
 		_, err := e.Graph.AddPrompt(t.Context(), &graphpb.AddPromptRequest{SessionId: ids[i%sessions], Content: fmt.Sprint(i)})
 		return err
