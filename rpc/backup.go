@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -24,6 +25,9 @@ type History interface {
 	Entries(after, last uint64, bytes int) ([]fsm.LogEntry, error)
 }
 
+// maxBackups is how many full backups a node makes at a time: each has a compressor, which takes some MiB and a processor.
+const maxBackups = 4
+
 // backupChunk is how much of a backup goes into one message, and entriesChunk how many bytes of entries, unless one has more.
 const (
 	backupChunk  = 256 << 10
@@ -34,10 +38,16 @@ const (
 type backups struct {
 	graphgrpc.UnimplementedBackupServiceServer
 	*Server
+	// underway counts full backups.
+	underway atomic.Int64
 }
 
 // Create streams a full backup of one snapshot. It reads as the client does: what it holds is a few blocks, and the snapshot.
 func (b *backups) Create(_ *pb.CreateBackupRequest, stream grpc.ServerStreamingServer[pb.CreateBackupResponse]) error {
+	defer b.underway.Add(-1)
+	if b.underway.Add(1) > maxBackups {
+		return errManySnapshots
+	}
 	st, err := b.readFirst(stream.Context())
 	if err != nil {
 		return err

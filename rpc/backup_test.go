@@ -2,9 +2,11 @@ package rpc
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -193,4 +195,49 @@ func TestABackupHoldsASnapshot(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.method, got, want)
 		}
 	}
+}
+
+// TestFullBackupsAreBounded: as many as are allowed are under way while nobody reads them.
+func TestFullBackupsAreBounded(t *testing.T) {
+	r, c := historic(t)
+	session := r.session().Id
+	for i := range uint64(40) {
+		r.prompt(session, babble(i, 64<<10)) // more than what is under way on a stream that nobody reads
+	}
+	ctx, cancel := context.WithCancel(r.ctx())
+	defer cancel()
+	for range maxBackups {
+		stream, err := c.Create(ctx, &pb.CreateBackupRequest{})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream, err := c.Create(ctx, &pb.CreateBackupRequest{})
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.ResourceExhausted || infoOf(err).GetReason() != "OVERLOADED" {
+		t.Fatalf("one more: %v", err)
+	}
+	cancel()
+	r.await(func() bool {
+		stream, err := c.Create(r.ctx(), &pb.CreateBackupRequest{})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		return err == nil
+	})
+}
+
+// babble is text that does not compress well.
+func babble(seed uint64, bytes int) string {
+	text := make([]byte, bytes)
+	chance := rand.New(rand.NewPCG(seed, 1))
+	for i := range text {
+		text[i] = byte(' ' + chance.IntN(90))
+	}
+	return string(text)
 }

@@ -176,6 +176,9 @@ func TestAFileAppearsWhenItIsWhole(t *testing.T) {
 	if left := names(t, filepath.Dir(path)); len(left) != 1 {
 		t.Errorf("left behind: %v", left)
 	}
+	if _, err := CreateFile(t.Context(), s.client, os.DevNull, nil); err == nil || !strings.Contains(err.Error(), "no file") {
+		t.Errorf("into a device: %v", err)
+	}
 	if after, err := os.Stat(path); err != nil || after.Size() != info.Size() {
 		t.Errorf("what stood there before is gone: %v", err)
 	}

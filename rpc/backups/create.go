@@ -33,7 +33,7 @@ func Create(ctx context.Context, c graphgrpc.BackupServiceClient, w io.Writer, p
 		looked <- skimmed{f, err}
 	}()
 	err = receive(stream, io.MultiWriter(w, in), progress)
-	in.CloseWithError(errors.Join(err, io.EOF))
+	in.CloseWithError(err) // nil is the end of the file
 	result := <-looked
 	if err == nil || errors.Is(result.err, backup.ErrDamaged) && errors.Is(err, io.ErrClosedPipe) {
 		err = result.err
@@ -78,9 +78,12 @@ func receive(stream interface {
 	}
 }
 
-// CreateFile takes a full backup into a file, which appears under its name when it is whole and on the disk, in place of what stood
-// there before.
+// CreateFile takes a full backup into a file, which appears under its name when it is whole and on the disk, in place of the file that
+// stood there before. What is no file, as a device, is refused: it would be replaced.
 func CreateFile(ctx context.Context, c graphgrpc.BackupServiceClient, path string, progress func(bytes int64)) (f backup.File, err error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return f, fmt.Errorf("%s is no file: name one, or write to standard output", path)
+	}
 	err = writeFile(path, func(w io.Writer) (string, error) {
 		f, err = Create(ctx, c, w, progress)
 		return path, err

@@ -18,6 +18,7 @@ import (
 //	full-<lineage>-<revision>.mgb             the state at a revision, 16 hexadecimal digits
 //	log-<lineage>-<revision>-<revision>.mgb   the entries after one revision up to another
 //	.backup-…                                 what is not whole; gone when somebody follows into the folder again
+//	LOCK                                      held by who follows into it
 type Folder string
 
 var backupName = regexp.MustCompile(`^(full-[0-9a-f]{8}-[0-9a-f]{16}|log-[0-9a-f]{8}-[0-9a-f]{16}-[0-9a-f]{16})\.mgb$`)
