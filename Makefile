@@ -137,6 +137,15 @@ datasets: ## import the published data sets (MEMORY_GRAPH_DATA) and print what w
 	@$(GO) test -count=1 -run '^TestDataSets$$' ./rpc/importer -table $(BIN)/datasets.txt >$(BIN)/datasets.log || { cat $(BIN)/datasets.log; exit 1; }
 	@cat $(BIN)/datasets.txt
 
+# A run tells the figures of each fault in a line of this file; what a failed one leaves behind is beside it.
+FAULTS_TABLE := $(BIN)/faults/table.md
+faults: ## hurt clusters of three nodes under load, the long form: about half an hour, as root (ARGS='-run Kill', MEMORY_GRAPH_FAULTS_ROUNDS=50)
+	@mkdir -p $(dir $(FAULTS_TABLE))
+	@printf '| fault | rounds | nobody could write: p50 | p99 | writes | reads | events | calls retried | slowest call |\n|---|---|---|---|---|---|---|---|---|\n' >$(FAULTS_TABLE)
+	@MEMORY_GRAPH_FAULTS=long MEMORY_GRAPH_FAULTS_TABLE=$(FAULTS_TABLE) MEMORY_GRAPH_ARTEFACTS=$(BIN)/faults \
+		$(GO) test -count=1 -timeout 4h -v $(ARGS) ./jepsen/faults >$(BIN)/faults/log || { tail -n 200 $(BIN)/faults/log; exit 1; }
+	@cat $(FAULTS_TABLE)
+
 CRASH_ROUNDS := 100
 crash: ## kill -9 a server during imports and single writes, again and again (CRASH_ROUNDS=100, MEMORY_GRAPH_CRASH_SEED)
 	MEMORY_GRAPH_CRASH_ROUNDS=$(CRASH_ROUNDS) $(GO) test -count=1 -timeout 4h -v -run '^(TestCrash|TestKilledImports)$$' ./jepsen/crash

@@ -67,11 +67,7 @@ func (f Figure) Quantile(share float64) time.Duration {
 	return sorted[min(max(at, 0), len(sorted)-1)]
 }
 
-// TableHead are the first two lines of a table of figures.
-const TableHead = "| fault | rounds | nobody could write: p50 | p99 | writes | reads | events | calls retried | slowest call |\n" +
-	"|---|---|---|---|---|---|---|---|---|\n"
-
-// Row is a figure as a line of the table.
+// Row is a figure as a line of the table that `make faults` prints.
 func (f Figure) Row() string {
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.0f ms", float64(d)/float64(time.Millisecond)) }
 	return fmt.Sprintf("| %s | %d | %s | %s | %d | %d | %d | %d | %s |\n", f.Fault, len(f.Gaps), ms(f.Quantile(0.5)), ms(f.Quantile(0.99)),

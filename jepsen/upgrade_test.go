@@ -1,0 +1,150 @@
+package jepsen_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/globalbusinessadvisors/llm-memory-graph/jepsen/cluster"
+	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
+	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1/graphgrpc"
+)
+
+// An upgrade is a cluster whose nodes go from one release to the next.
+type upgrade struct {
+	t         *testing.T
+	ctx       context.Context
+	cluster   *cluster.Cluster
+	old, next string
+	written   int64
+}
+
+// write makes a session through each node.
+func (u *upgrade) write() {
+	u.t.Helper()
+	for _, node := range u.cluster.Nodes {
+		conn, err := u.cluster.Dial(node.Addresses().API)
+		if err != nil {
+			u.t.Fatal(err)
+		}
+		if _, err = graphgrpc.NewMemoryGraphServiceClient(conn).CreateSession(u.ctx, &pb.CreateSessionRequest{}); err != nil {
+			u.t.Fatalf("write through %s: %v", node.Name(), err)
+		}
+		u.written++
+		_ = conn.Close()
+	}
+}
+
+// count reads how many sessions each node has.
+func (u *upgrade) count() {
+	u.t.Helper()
+	for _, node := range u.cluster.Nodes {
+		conn, err := u.cluster.Dial(node.Addresses().API)
+		if err != nil {
+			u.t.Fatal(err)
+		}
+		page, err := graphgrpc.NewMemoryGraphServiceClient(conn).ListSessions(u.ctx, &pb.ListSessionsRequest{Limit: 1})
+		if err != nil || page.TotalCount != u.written {
+			u.t.Errorf("%s has %d sessions, %v, want %d", node.Name(), page.GetTotalCount(), err, u.written)
+		}
+		_ = conn.Close()
+	}
+}
+
+// restart has a node go on as another release, and waits until the cluster is whole.
+func (u *upgrade) restart(node *cluster.Node, binary string) {
+	u.t.Helper()
+	if err := node.Stop(u.ctx); err != nil {
+		u.t.Fatal(err)
+	}
+	node.Use(binary)
+	if err := node.Start(u.ctx); err != nil {
+		u.t.Fatal(err)
+	}
+	if err := u.cluster.AwaitWhole(u.ctx); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+// finalize ends an upgrade, and wants a feature level.
+func (u *upgrade) finalize(node *cluster.Node, want uint32) {
+	u.t.Helper()
+	if _, err := u.cluster.Command(u.ctx, node, "cluster", "finalize"); err != nil {
+		u.t.Fatal(err)
+	}
+	s, err := u.cluster.Status(u.ctx, node)
+	if err != nil || want == 1 && s.FeatureLevel != 1 {
+		u.t.Fatalf("level %d, %v, want %d", s.GetFeatureLevel(), err, want)
+	}
+	for _, node := range u.cluster.Nodes { // a follower applies the raise a moment later
+		for s.FeatureLevel != want {
+			if s, err = u.cluster.Status(u.ctx, node); err != nil {
+				u.t.Fatalf("wait for level %d on %s: %v", want, node.Name(), err)
+			}
+		}
+	}
+}
+
+// TestRollingUpgradeAndBack: an old and a new release in one cluster, which serves all the time; back, as long as nobody has
+// finalized; afterwards the new one uses what it brings, and the old one refuses to start.
+func TestRollingUpgradeAndBack(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	u := &upgrade{t: t, ctx: ctx}
+	var err error
+	if u.old, err = cluster.Binary(ctx, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if u.next, err = cluster.NextBinary(ctx, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if u.cluster, err = cluster.NewCluster(cluster.Config{Binary: u.old, Dir: t.TempDir(), Size: 3}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(u.cluster.LastLogs(15))
+		}
+		if err := u.cluster.Kill(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := errors.Join(u.cluster.Start(ctx), u.cluster.AwaitWhole(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	u.write()
+
+	first := u.cluster.Nodes[0]
+	u.restart(first, u.next)
+	u.write()
+	u.finalize(first, 1) // two cannot
+	u.restart(first, u.old)
+	u.write()
+	for _, node := range u.cluster.Nodes {
+		u.restart(node, u.next)
+		u.write()
+	}
+	u.finalize(first, 2)
+	for range 10 {
+		u.write()
+	}
+	u.count()
+	if err := u.cluster.AwaitSameDigest(ctx); err != nil {
+		t.Error(err)
+	}
+
+	if err := first.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	first.Use(u.old)
+	if err := first.Start(ctx); !errors.Is(err, cluster.ErrExited) || !strings.Contains(first.Logs(), "feature level 2, this release knows 1") {
+		t.Errorf("the old release after the upgrade was finalized: %v, want that it says why it does not start\n%s", err, first.Logs())
+	}
+	first.Use(u.next)
+	if err := errors.Join(first.Start(ctx), u.cluster.AwaitWhole(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	u.count()
+}
