@@ -141,7 +141,7 @@ func (r *warm) wrote(w *write) {
 // that this server makes begin with the time), and minted request ids.
 func growing(key []byte) int {
 	switch class(key) {
-	case spaceTenant + kindNodeID:
+	case spaceTenant + kindNodeID, spaceTenant + kindEdgeID:
 		if key[tenantPrefixBytes] == idUUID {
 			return tenantPrefixBytes + 1
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 )
 
 // TestWarmRowsAreBounded: what the writer keeps in memory has a bound in bytes, whatever it reads and writes.
@@ -26,6 +27,15 @@ func TestWarmRowsAreBounded(t *testing.T) {
 	if got, most := held(), 2*(warmBytes+warmRowBytes); got > most || got < warmBytes/2 {
 		t.Errorf("%d bytes are kept, at most %d", got, most)
 	}
+}
+
+func mustEdge(t *testing.T, b *Batch, id string) graph.EdgeRecord {
+	t.Helper()
+	rec, ok, err := b.Tx(1).EdgeByID(id)
+	if err != nil || !ok {
+		t.Fatalf("edge %s: %v, %v", id, ok, err)
+	}
+	return rec
 }
 
 // TestGrowingIDsAreNotSought: an id behind all others is known to be free without a look at the rows; one that is not is
@@ -49,6 +59,32 @@ func TestGrowingIDsAreNotSought(t *testing.T) {
 				node.Id = id(n)
 				x.PutNode(graph.NodeRecord{Position: x.NextPosition(), Created: 1, Modified: 1}, node)
 			})
+		}
+		edge := graph.EdgeRecord{Created: 1, Modified: 1, From: 1, To: 2}
+		edgeTaken := func(n int) bool {
+			b := s.Begin()
+			defer b.Discard()
+			yes, err := b.Tx(1).EdgeIDTaken(id(n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return yes
+		}
+		for _, n := range []int{4, 8, 6} {
+			if edgeTaken(n) {
+				t.Errorf("edge %d is taken before it is put", n)
+			}
+			commit(t, s, func(b *Batch) {
+				x := b.Tx(1)
+				edge.Position = x.NextPosition()
+				x.PutEdge(edge, &pb.Edge{Id: id(n), Type: 9})
+			})
+		}
+		commit(t, s, func(b *Batch) { b.Tx(1).RemoveEdge(mustEdge(t, b, id(8))) })
+		for n := range 12 {
+			if got, want := edgeTaken(n), n == 4 || n == 6; got != want {
+				t.Errorf("edge %d is taken: %v", n, got)
+			}
 		}
 		for _, n := range []int{5, 9, 7} {
 			if taken(n) {
