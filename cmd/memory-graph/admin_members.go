@@ -100,7 +100,8 @@ func (h *here) look(ctx context.Context, s cluster.Status) []*pb.ClusterMember {
 		members = append(members, m)
 	}
 	for _, server := range live {
-		if _, member := s.Members.Find(string(server.ID)); !member && (server.ClusterID == "" || server.ClusterID == s.ClusterID) {
+		ours := server.ClusterID == "" || server.ClusterID == s.ClusterID && server.Role != membership.RoleRemoved
+		if _, member := s.Members.Find(string(server.ID)); !member && ours {
 			members = append(members, &pb.ClusterMember{
 				Id: string(server.ID), Address: server.Address, Role: pb.ClusterMember_ROLE_NON_VOTER, State: pb.ClusterMember_STATE_JOINING, ApiAddress: server.API,
 			})

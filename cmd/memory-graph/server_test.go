@@ -21,11 +21,11 @@ import (
 
 // devServer is `memory-graph dev` running in this process.
 type devServer struct {
-	// api and metrics are the addresses of the ready line.
-	api, metrics string
-	out, err     *watchedBuffer
-	ask          context.CancelFunc
-	code         chan int
+	// The addresses of the ready line; the last two are empty without peers.
+	api, metrics, peer, gossip string
+	out, err                   *watchedBuffer
+	ask                        context.CancelFunc
+	code                       chan int
 }
 
 // watchedBuffer keeps what is written and closes ready behind the line that begins with that word.
@@ -110,21 +110,27 @@ func startDev(t *testing.T, args ...string) *devServer {
 
 func startDevWith(t *testing.T, env map[string]string, args ...string) *devServer {
 	t.Helper()
+	return startHere(t, env, "dev", args...)
+}
+
+// startHere runs a command that serves in this process until the test ends, and waits until it is ready.
+func startHere(t *testing.T, env map[string]string, name string, args ...string) *devServer {
+	t.Helper()
 	ctx, ask := context.WithCancel(context.Background())
 	s := &devServer{out: newWatchedBuffer(), err: newWatchedBuffer(), ask: ask, code: make(chan int, 1)}
 	p := surroundings(env, s.out, s.err)
 	go func() {
-		s.code <- p.run(ctx, append([]string{"dev"}, args...))
+		s.code <- p.run(ctx, append([]string{name}, args...))
 		close(s.code)
 	}()
 	t.Cleanup(func() { s.stop(t) })
 	select {
 	case <-s.out.ready:
 	case code := <-s.code:
-		t.Fatalf("dev %q ended with exit code %d before it was ready:\n%s%s", args, code, s.out, s.err)
+		t.Fatalf("%s %q ended with exit code %d before it was ready:\n%s%s", name, args, code, s.out, s.err)
 	}
 	fields := readyFields(readyLine(s.out.String()))
-	s.api, s.metrics = fields["grpc"], fields["metrics"]
+	s.api, s.metrics, s.peer, s.gossip = fields["grpc"], fields["metrics"], fields["peer"], fields["gossip"]
 	return s
 }
 
