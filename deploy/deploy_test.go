@@ -301,27 +301,43 @@ func underscore(kind token.Token) string {
 }
 
 func TestNoSecretHasADefault(t *testing.T) {
-	secret := regexp.MustCompile(`(?i)[a-z_]*(password|passwd|secret|api_?key|token)[a-z_]*["']?\s*[:=]\s*["']?[^\s"'$?]`)
+	pattern := regexp.MustCompile(`(?i)[a-z_]*(password|passwd|secret|api_?key|token)[a-z_]*["']?[ \t]*[:=][ \t]*["']?[^\s"'$?]`)
+	// What only says where a secret is.
+	place := regexp.MustCompile(`(?i)(secret_file|secrets|secret|secretname)["']?[ \t]*[:=][ \t]*["']?[/\[{a-z]`)
+	secret := func(text string) string {
+		for _, found := range pattern.FindAllString(text, -1) {
+			if named := place.FindString(found); named == "" || strings.Contains(strings.ToUpper(found), "CLUSTER_SECRET=") || strings.Contains(strings.ToUpper(found), "CLUSTER_SECRET:") {
+				return found
+			}
+		}
+		return ""
+	}
 	for text, want := range map[string]bool{
-		"GF_SECURITY_ADMIN_PASSWORD: admin":     true,
-		"CLUSTER_SECRET=${CLUSTER_SECRET:-abc}": true,
-		"API_KEY: ${API_KEY:?set it}":           false,
+		"GF_SECURITY_ADMIN_PASSWORD: admin":            true,
+		"CLUSTER_SECRET=${CLUSTER_SECRET:-abc}":        true,
+		"CLUSTER_SECRET: abc":                          true,
+		"API_KEY: ${API_KEY:?set it}":                  false,
+		"CLUSTER_SECRET_FILE: /run/secrets/cluster":    false,
+		"secrets: [cluster]":                           false,
+		"secret: { secretName: memory-graph-cluster }": false,
 	} {
-		if secret.MatchString(text) != want {
+		if (secret(text) != "") != want {
 			t.Errorf("the pattern finds a default in %q: %v, want %v", text, !want, want)
 		}
 	}
-	err := filepath.WalkDir("docker", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+	for _, folder := range []string{"docker", "kubernetes"} {
+		err := filepath.WalkDir(folder, func(name string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			text, err := os.ReadFile(name)
+			if found := secret(string(text)); found != "" {
+				t.Errorf("%s: %s", name, found)
+			}
 			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		text, err := os.ReadFile(name)
-		if found := secret.Find(text); found != nil {
-			t.Errorf("%s: %s", name, found)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
