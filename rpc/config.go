@@ -36,7 +36,7 @@ type Config struct {
 	RequestTimeout time.Duration
 	// LeaderTimeout is how long a call waits for a leader before it is told that there is none.
 	LeaderTimeout time.Duration
-	// StallTimeout is how long a reader of StreamQuery or Export may keep the server waiting before it is cut off, with one
+	// StallTimeout is how long a reader of StreamQuery, Export or a backup may keep the server waiting before it is cut off, with one
 	// message and, beyond what 32 KiB a second take, in all: they hold a snapshot meanwhile.
 	StallTimeout time.Duration
 	// MaxSnapshots bounds these calls; more are refused.
