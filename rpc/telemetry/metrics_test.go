@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -143,6 +144,10 @@ func TestWhatRaftMeasures(t *testing.T) {
 		t.Fatal(err)
 	}
 	metrics.IncrCounter([]string{"raft", "apply"}, 3)
+	for n := range 4 {
+		metrics.AddSample([]string{"raft", "log-store", "size"}, float32(n))
+		metrics.AddSampleWithLabels([]string{"raft", "sent"}, 1, []metrics.Label{{Name: "peer", Value: fmt.Sprint(n / 2)}})
+	}
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -155,6 +160,18 @@ func TestWhatRaftMeasures(t *testing.T) {
 	}
 	if found != 3 {
 		t.Errorf("memory_graph_raft_apply is %v", found)
+	}
+	samples := map[string]string{}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			samples[f.GetName()] += fmt.Sprint(m.GetSummary().GetSampleCount(), " ")
+		}
+	}
+	if got, want := samples["memory_graph_raft_log_store_size"], "4 "; got != want {
+		t.Errorf("samples without labels: %q, want %q", got, want)
+	}
+	if got, want := samples["memory_graph_raft_sent"], "2 2 "; got != want {
+		t.Errorf("samples of two peers: %q, want %q", got, want)
 	}
 	if _, err := NewRaftSink(registry); err == nil {
 		t.Error("two sinks share a registry")
