@@ -76,8 +76,8 @@ type memberWork struct {
 
 	// said is what this node last said of itself, guarded by publishing.
 	said gossip.Metadata
-	// told: tellFate has said something. emptySince is when it found a cluster without an entry. Only follow uses them.
-	told       bool
+	// told: tellFate has said something. emptySince is when it found a cluster without an entry; only follow uses that.
+	told       atomic.Bool
 	emptySince time.Time
 
 	// mu guards what follows.
@@ -239,17 +239,17 @@ const firstEntryPatience = time.Minute
 func (w *memberWork) tellFate() {
 	meta, members := w.node.Identity(), w.node.members()
 	switch {
-	case w.told || meta.Waits():
+	case w.told.Load() || meta.Waits():
 	case len(members.Servers) > 0 || w.node.machine.Applied() > 0:
 		if w.role() != membership.RoleRemoved || isMember(members, meta.NodeID) {
 			return
 		}
-		w.told = true
+		w.told.Store(true)
 		w.node.logger.Warn("this node was removed from its cluster: stop it; with an empty data folder it may join as a new node", "cluster", meta.ClusterID)
 	case w.emptySince.IsZero():
 		w.emptySince = time.Now()
 	case time.Since(w.emptySince) > firstEntryPatience:
-		w.told = true
+		w.told.Store(true)
 		w.node.logger.Warn("this node was taken into a cluster and has heard nothing of it since: if its founder is gone for good, remove the data folder; nothing is in it", "cluster", meta.ClusterID)
 	}
 }

@@ -147,7 +147,7 @@ func TestRemovedAndDemotedNodesStaySo(t *testing.T) {
 		removed := c.other(1)
 		c.operate("a removal", func(k *membership.Keeper) error { return k.Remove(t.Context(), membership.NodeID(removed.id())) })
 		time.Sleep(time.Minute)
-		if !removed.works.running.Load().told {
+		if !removed.works.running.Load().told.Load() {
 			t.Error("the removed node has not said so")
 		}
 		var voters []*worker

@@ -123,7 +123,7 @@ func (k *Keeper) Round(ctx context.Context) (changed bool, err error) {
 	if err := k.welcomeMembers(ctx, v); err != nil {
 		k.config.Logger.Warn("welcome", "error", err)
 	}
-	if _, leading := k.config.Raft.Leading(); !leading {
+	if v.Health == nil {
 		return false, nil
 	}
 	k.tellObstacles(v)

@@ -16,7 +16,7 @@ type View struct {
 	Cluster       Cluster
 	Level         uint32
 	Configuration Configuration
-	// Live are the servers that gossip knows, Health is of these and of the members.
+	// Live are the servers that gossip knows, Health is of these and of the members; nil on a node that does not lead.
 	Live   []Server
 	Health map[NodeID]Health
 }
