@@ -47,6 +47,9 @@ func (n *Node) keep(meta identity.Meta, f files) {
 	n.meta.Store(&meta)
 	n.logs = f.logs
 	n.machine = fsm.New(f.rows)
+	if n.config.Peers != nil {
+		n.machine.SetName(meta.NodeID)
+	}
 	n.snapshots = newSnapshots(f.rows)
 	n.replica = &replica{machine: n.machine, events: n.config.Events, fatal: n.fatal, appended: f.logs.AppendedBytes, sent: n.sent, skipped: n.sendAgain}
 	n.parts.add(f.stable.Close)

@@ -82,12 +82,12 @@ func (n *Node) Adopt(clusterID string, lineage uint32) error {
 	}
 	meta := n.Identity()
 	switch {
+	case clusterID == "" || lineage == 0:
+		return fmt.Errorf("adopt cluster %q of lineage %d: want both", clusterID, lineage)
 	case meta.ClusterID == clusterID:
 		return nil
 	case !meta.Waits():
 		return fmt.Errorf("adopt cluster %s: this node is of cluster %s: %w", clusterID, meta.ClusterID, ErrOtherCluster)
-	case clusterID == "" || lineage == 0:
-		return fmt.Errorf("adopt cluster %q of lineage %d: want both", clusterID, lineage)
 	}
 	return n.join(clusterID, lineage)
 }

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-
-	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
 )
 
 // readClock remembers the newest read index that was applied here, by when it was asked for (DECISIONS.md D12).
@@ -35,7 +33,7 @@ func (c *readClock) applied(asked time.Time) {
 
 // Barrier waits until the state of this node is fresh: it has every write that was acknowledged before the call, when
 // staleness is 0, else before that long ago. Take the snapshot to read from after it. While nobody leads it waits, as long
-// as ctx lets it. A read that takes what is there needs no barrier; one that needs a revision calls [Node.WaitRevision]. Every error is
+// as ctx lets it. A read that takes what is there needs no barrier; one that needs a revision calls fsm.Machine's WaitRevision. Every error is
 // an [*Error]; it says which node the wait was for, and how far that one is behind.
 func (n *Node) Barrier(ctx context.Context, staleness time.Duration) error {
 	var last error
@@ -58,16 +56,6 @@ func (n *Node) Barrier(ctx context.Context, staleness time.Duration) error {
 			return err
 		}
 	}
-}
-
-// WaitRevision waits until the state of this node is at least at a revision. The error is an [*Error] that says how far this node is
-// behind.
-func (n *Node) WaitRevision(ctx context.Context, revision graph.Revision) error {
-	base := n.machine.Store().System().Base
-	if uint64(revision) <= base {
-		return nil
-	}
-	return n.waitApplied(ctx, uint64(revision)-base, time.Time{})
 }
 
 // askRound asks for a read index, here where this node leads, else the leader. The error says why there is none.
@@ -107,19 +95,10 @@ func (n *Node) waitApplied(ctx context.Context, index uint64, asked time.Time) e
 		if gone := n.gone(); gone != nil {
 			return gone
 		}
-		return &Error{Kind: Interrupted, NotProposed: true, Err: n.behind(index, err)}
+		return &Error{Kind: Interrupted, NotProposed: true, Err: err}
 	}
 	n.reads.applied(asked)
 	return nil
-}
-
-// behind says how far this node lags.
-func (n *Node) behind(index uint64, err error) error {
-	if n.peers == nil {
-		return err
-	}
-	at := n.machine.Applied()
-	return fmt.Errorf("%s lags by %d entries: %w", n.Identity().NodeID, index-min(index, at), err)
 }
 
 // askPause is how long a reader waits after a leader gave no read index, unless the leader changes before.

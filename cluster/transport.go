@@ -23,6 +23,7 @@ const (
 // strict read round asks for; raft.VerifyLeader also takes the answer to a request from before the read began.
 type ackTransport struct {
 	*raft.NetworkTransport
+	logger *endLogger
 	// snapshots bounds what is sent of snapshots.
 	snapshots *throttle
 	// acked has a token when an answer came.
@@ -46,13 +47,36 @@ type ack struct {
 }
 
 func newTransport(port Port, addresses raft.ServerAddressProvider, snapshots *throttle, logger hclog.Logger) *ackTransport {
+	quiet := &endLogger{Logger: logger}
 	return &ackTransport{
+		logger: quiet,
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-			Stream: &ownStreams{StreamLayer: port.Streams(), open: map[*ownConn]struct{}{}}, ServerAddressProvider: addresses, Logger: logger,
+			Stream: &ownStreams{StreamLayer: port.Streams(), open: map[*ownConn]struct{}{}}, ServerAddressProvider: addresses, Logger: quiet,
 			MaxPool: maxPooledStreams, MaxRPCsInFlight: maxRPCsInFlight, Timeout: rpcTimeout,
 		}),
 		snapshots: snapshots, acked: make(chan struct{}, 1), acks: map[raft.ServerID]ack{},
 	}
+}
+
+// Close ends the transport and all of its streams.
+func (t *ackTransport) Close() error {
+	t.logger.ended.Store(true)
+	return t.NetworkTransport.Close()
+}
+
+// endLogger makes no errors of what comes to its end because the node does.
+type endLogger struct {
+	hclog.Logger
+	ended atomic.Bool
+}
+
+// Error logs an error, unless the end has come.
+func (l *endLogger) Error(message string, figures ...any) {
+	if l.ended.Load() {
+		l.Debug(message, figures...)
+		return
+	}
+	l.Logger.Error(message, figures...)
 }
 
 // AppendEntries sends entries, or a heartbeat, and notes the answer.

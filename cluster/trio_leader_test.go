@@ -388,3 +388,41 @@ func TestACommandWhoseEntryWasSkippedIsTriedAgain(t *testing.T) {
 		t.Error("something waits still")
 	}
 }
+
+// TestANodeIsOfOneCluster: one that is a member is not taken in by another cluster, and founds none.
+func TestANodeIsOfOneCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &trio{t: t, network: newNetwork(), nodes: make([]*Node, 2), configs: make([]Config, 2)}
+		t.Cleanup(c.stop)
+		for i := range c.nodes {
+			c.configs[i] = c.peerConfig(i)
+			c.open(i)
+		}
+		one, two := c.nodes[0], c.nodes[1]
+		if err := one.Found([]Server{{NodeID: two.Identity().NodeID, Address: addressOf(1), Voter: true}}); err == nil || !one.Identity().Waits() {
+			t.Errorf("a cluster without the node itself: %v", err)
+		}
+		if err := one.Adopt("", 7); err == nil {
+			t.Error("adopted by nobody")
+		}
+		c.found(one)
+		c.found(two)
+		for _, n := range c.nodes {
+			ready(t, n)
+		}
+		if one.Identity().ClusterID == two.Identity().ClusterID {
+			t.Fatal("two clusters have one id")
+		}
+		if err := one.Adopt(two.Identity().ClusterID, 7); !errors.Is(err, ErrOtherCluster) {
+			t.Errorf("adopted by another cluster: %v", err)
+		}
+		if err := one.Adopt(one.Identity().ClusterID, one.Identity().Lineage); err != nil {
+			t.Errorf("adopted again: %v", err)
+		}
+		if err := one.Found(nil); !errors.Is(err, ErrOtherCluster) {
+			t.Errorf("founded again: %v", err)
+		}
+		propose(t, one, repeatable(t, 0))
+		wantSessions(t, two, 0)
+	})
+}

@@ -47,6 +47,9 @@ type Machine struct {
 	// outcomes is how many request ids a tenant may have, MaxOutcomes but in tests.
 	outcomes int64
 
+	// name is how errors call this replica, empty for no name.
+	name string
+
 	// applied is the index of the last applied entry; readers poll it without a lock.
 	applied atomic.Uint64
 
@@ -61,6 +64,9 @@ func New(s *store.Store) *Machine {
 	m.applied.Store(s.System().Applied)
 	return m
 }
+
+// SetName says how errors call this replica, before anybody waits for it.
+func (m *Machine) SetName(name string) { m.name = name }
 
 // Close closes the store. What was not flushed is replayed from the log at the next start.
 func (m *Machine) Close() error { return m.store.Close() }
@@ -140,9 +146,19 @@ func (m *Machine) WaitApplied(ctx context.Context, index uint64) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("entry %d is not applied here yet, only up to %d: %w", index, m.Applied(), ctx.Err())
+			return m.lags(index, ctx.Err())
 		}
 	}
+}
+
+// lags says how far this replica is behind, and which one it is where that is known.
+func (m *Machine) lags(index uint64, err error) error {
+	at := m.Applied()
+	err = fmt.Errorf("entry %d is not applied here yet, only up to %d: %w", index, at, err)
+	if m.name == "" {
+		return err
+	}
+	return fmt.Errorf("%s lags by %d entries: %w", m.name, index-min(index, at), err)
 }
 
 // WaitRevision waits until the state is at least at a revision.
