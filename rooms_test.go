@@ -110,7 +110,7 @@ var (
 		"rpc":            {"jepsen"},
 		"rpc/backups":    {"rpc"},
 		"cmd":            {"jepsen"},
-		"jepsen":         {"graph", "rpc/importer"},
+		"jepsen":         {"graph", "rpc/importer", "rpc/client"},
 		"deploy":         {"proto"},
 		".":              {"proto"},
 	}

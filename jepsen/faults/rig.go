@@ -37,6 +37,8 @@ type Config struct {
 	// Load are the workers.
 	Writers, Readers, Watchers int
 	Pace                       time.Duration
+	// Caller makes the client of writers and readers, for those addresses; nil for jepsen/client.
+	Caller func(addresses []string) (workload.Caller, error)
 	// Network, Args and Skewed are those of the cluster.
 	Network cluster.Network
 	Args    []string
@@ -103,8 +105,16 @@ func (r *Rig) found(ctx context.Context) (err error) {
 		return err
 	}
 	r.logf("founded after %v", time.Since(begin).Round(time.Millisecond))
+	var writing, reading workload.Caller = r.writing, r.reading
+	if r.config.Caller != nil {
+		caller, err := r.config.Caller(r.Cluster.Addresses())
+		if err != nil {
+			return err
+		}
+		writing, reading = caller, caller
+	}
 	r.Load, err = workload.Open(ctx, workload.Config{
-		Writing: r.writing, Reading: r.reading, Addresses: r.Cluster.Addresses, Seed: r.config.Seed,
+		Writing: writing, Reading: reading, Watching: r.reading, Addresses: r.Cluster.Addresses, Seed: r.config.Seed,
 		Writers: r.config.Writers, Readers: r.config.Readers, Watchers: r.config.Watchers, Pace: r.config.Pace,
 	})
 	return err

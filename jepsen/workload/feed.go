@@ -167,7 +167,7 @@ func (w *watcher) watch(ctx context.Context) {
 
 // follow reads at one node until the stream ends.
 func (w *watcher) follow(ctx context.Context, address string) error {
-	graph, err := w.load.config.Reading.To(address)
+	graph, err := w.load.config.Watching.To(address)
 	if err != nil {
 		return err
 	}

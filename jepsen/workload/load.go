@@ -25,10 +25,18 @@ var (
 	ErrRefused = errors.New("a call failed")
 )
 
+// Caller makes calls that must succeed while one node after the other does not serve.
+type Caller interface {
+	// Call makes one that may be sent again, and says how it went.
+	Call(ctx context.Context, call func(context.Context, graphgrpc.MemoryGraphServiceClient) error) (client.Outcome, error)
+	// To is the service at one node, for what is about that node and for streams.
+	To(address string) (graphgrpc.MemoryGraphServiceClient, error)
+}
+
 // Config says what to do to the cluster.
 type Config struct {
-	// Writing makes the calls of writers, Reading all others.
-	Writing, Reading *client.Client
+	// Writing makes the calls of writers, Reading those of readers, Watching the streams of watchers and what is read of each node.
+	Writing, Reading, Watching Caller
 	// Addresses are those of all nodes now.
 	Addresses func() []string
 	// Seed decides on the load, not on its interleaving.
@@ -170,7 +178,7 @@ func (l *Load) fail(err error) {
 
 // call makes one call with retries and notes how it went.
 func (l *Load) call(
-	ctx context.Context, by *client.Client, call func(context.Context, graphgrpc.MemoryGraphServiceClient) error,
+	ctx context.Context, by Caller, call func(context.Context, graphgrpc.MemoryGraphServiceClient) error,
 ) (client.Outcome, error) {
 	o, err := by.Call(ctx, call)
 	l.mu.Lock()

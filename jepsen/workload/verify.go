@@ -71,7 +71,7 @@ func (l *Load) head(ctx context.Context) (last, revision string, err error) {
 
 // verifyNode reads everything that one node has, at least at that revision.
 func (l *Load) verifyNode(ctx context.Context, address, last, revision string) error {
-	g, err := l.config.Reading.To(address)
+	g, err := l.config.Watching.To(address)
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func work(t *testing.T, f *fake) error {
 		}
 	})
 	load, err := workload.Open(t.Context(), workload.Config{
-		Writing: c, Reading: c, Addresses: addresses, Seed: 1, Writers: 3, Readers: 3, Watchers: 2, Pace: time.Millisecond,
+		Writing: c, Reading: c, Watching: c, Addresses: addresses, Seed: 1, Writers: 3, Readers: 3, Watchers: 2, Pace: time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
