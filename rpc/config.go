@@ -45,6 +45,8 @@ type Config struct {
 	Reflection, Health bool
 	// Disk tells how full the disk of this node is, for metrics; nil for a node without one.
 	Disk func() telemetry.Disk
+	// Members tells where this node stands in its cluster, for metrics; nil for a server that does not know.
+	Members func() (telemetry.Members, error)
 	// Limit says what this node does not do although it serves, for the metrics port; nil for a node without limits.
 	Limit func() error
 	// NodeID is written into backups of this node, and History is its log, for those who follow it; nil for a server without one.

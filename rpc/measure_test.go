@@ -192,8 +192,8 @@ func TestCallMetrics(t *testing.T) {
 			t.Errorf("%s starts with %v", method, got)
 		}
 	}
-	if n := len(methods()); n != 38 {
-		t.Errorf("%d methods: 24, CloseSession, Import and Export, and 11 of ClusterService are 38", n)
+	if n := len(methods()); n != 40 {
+		t.Errorf("%d methods: 24, CloseSession, Import and Export, 11 of ClusterService and 2 of BackupService are 40", n)
 	}
 	_, _ = r.GetNode(r.ctx(), &pb.GetNodeRequest{NodeId: "x"})
 	must[*pb.HealthResponse](t)(r.Health(r.ctx(), &emptypb.Empty{}))

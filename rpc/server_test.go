@@ -160,6 +160,7 @@ func startOn(t *testing.T, log *memoryLog, configure ...func(*Config)) *rig {
 	cfg := DefaultConfig()
 	cfg.Version = "1.2.3"
 	cfg.Disk = func() telemetry.Disk { return telemetry.Disk{} }
+	cfg.Members = func() (telemetry.Members, error) { return telemetry.Members{}, nil }
 	for _, f := range configure {
 		f(&cfg)
 	}

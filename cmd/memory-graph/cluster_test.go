@@ -256,6 +256,12 @@ func TestAClusterOfOne(t *testing.T) {
 		told.Members[0].Lag != 0 || told.Members[0].Version != version || told.Term == 0 || told.Revision == 0 || told.ClusterID == "" {
 		t.Errorf("%+v", told)
 	}
+	_, page := get(t, s.metrics, "/metrics")
+	for _, want := range []string{"memory_graph_cluster_leads 1", `memory_graph_cluster_members{role="voter"} 1`, "memory_graph_cluster_leader_contact_seconds 0"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("metrics do not tell %s", want)
+		}
+	}
 	for line, want := range map[string]string{
 		"health": "none may fail", "members": told.Leader, "snapshot": "durable up to", "snapshot " + told.Leader: "durable up to",
 		"digest": "digests  equal", "jobs": "nothing to sweep", "finalize": "feature level",

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -67,29 +66,17 @@ func (c *localCluster) logs() string {
 	return b.String()
 }
 
-// clusterOnThisMachine is what `make cluster` starts, and what it says can be tried: write on one node, read on another, kill the
-// leader and go on.
+// clusterOnThisMachine is what `make cluster` starts, and what the README says can be tried: write on one node, read on another, kill
+// the leader and go on.
 func clusterOnThisMachine(t *testing.T, binary string) {
 	c := startLocal(t, binary)
 	all := strings.Join(c.addresses, ",")
-	made := mustAt(t, c.addresses[1], "session", "create", "--metadata", "user=ada", "-o", "json")
-	if out := mustAt(t, c.addresses[2], "session", "list"); !strings.Contains(out, "user=ada") {
-		t.Errorf("what was written on one node is not on another: %s\n%s", made, out)
-	}
-	var told clusterStatus
-	if err := json.Unmarshal([]byte(mustAt(t, c.addresses[2], "cluster", "status", "-o", "json")), &told); err != nil {
-		t.Fatal(err)
-	}
-	if len(told.Members) != 3 || told.Leader == "" {
-		t.Fatalf("%+v", told)
-	}
-	leader, _, _ := strings.Cut(told.Leader, "-")
-	kill(t, filepath.Join(c.dir, leader, "pid"))
+	c.runReadme(t, binary)
+	c.await(t, " is back")
 	for i := range 3 {
-		mustAt(t, all, "session", "create", "--metadata", fmt.Sprintf("after=%d", i), "--timeout", "1m")
+		mustAt(t, all, "session", "create", "--metadata", fmt.Sprintf("later=%d", i), "--timeout", "1m")
 	}
-	c.await(t, leader+" is back")
-	if out := mustAt(t, all, "session", "list"); strings.Count(out, "after=") != 3 {
+	if out := mustAt(t, all, "session", "list"); strings.Count(out, "later=") != 3 || !strings.Contains(out, "after=crash") || !strings.Contains(out, "user=ada") {
 		t.Errorf("writes are gone: %s", out)
 	}
 	mustAt(t, all, "cluster", "digest", "--timeout", "1m")
@@ -99,19 +86,36 @@ func clusterOnThisMachine(t *testing.T, binary string) {
 	c.await(t, "stopping")
 }
 
-// kill ends the process whose id a file has.
-func kill(t *testing.T, path string) {
+// runReadme runs the commands of the README about a cluster, as they stand there but for ports and paths.
+func (c *localCluster) runReadme(t *testing.T, binary string) {
 	t.Helper()
-	text, err := os.ReadFile(path)
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		return // the rest of the test has said what matters
+	}
+	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var pid int
-	if _, err := fmt.Sscan(string(text), &pid); err != nil {
-		t.Fatal(err)
+	_, section, found := strings.Cut(string(readme), "\n## A cluster\n")
+	_, script, begins := strings.Cut(section, "```sh\n")
+	script, _, ends := strings.Cut(script, "```")
+	if !found || !begins || !ends {
+		t.Fatal("README.md has no commands about a cluster")
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+	change := []string{"bin/memory-graph", "'" + binary + "'", "bin/cluster", c.dir}
+	for i, address := range c.addresses {
+		change = append(change, fmt.Sprintf("127.0.0.%d:50051", i+1), address)
+	}
+	cmd := exec.Command(bash, "-euo", "pipefail", "-c", strings.NewReplacer(change...).Replace(script))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, c.out)
+	}
+	for _, want := range []string{"user=ada", "after=crash", "voters", "SESSION_CREATED", "leader"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the commands of the README do not print %q but\n%s", want, out)
+		}
 	}
 }
 

@@ -90,3 +90,15 @@ func memberError(nodeID string, err error) error {
 	}
 	return &rpc.MemberError{Reason: reason, NodeID: nodeID, Err: err}
 }
+
+// standingOf tells the metrics where a node stands in its cluster.
+func standingOf(node *cluster.Node) func() (telemetry.Members, error) {
+	return func() (telemetry.Members, error) {
+		s, err := node.Status()
+		voters := s.Members.Voters()
+		return telemetry.Members{
+			Leads: s.Leader.NodeID == s.NodeID, HasLeader: s.Leader.NodeID != "", Term: s.Term, Committed: s.Committed, Applied: s.Applied,
+			Contact: s.LastContact, Voters: voters, NonVoters: len(s.Members.Servers) - voters,
+		}, err
+	}
+}

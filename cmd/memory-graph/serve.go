@@ -54,7 +54,7 @@ func (p *program) runServer(ctx context.Context, cfg serverConfig, failed *failu
 	if !cfg.inMemory {
 		api.Disk, api.Limit = diskOf(node), node.Limit
 	}
-	api.Cluster = &everywhere{admin}
+	api.Cluster, api.Members = &everywhere{admin}, standingOf(node)
 	api.NodeID, api.History = node.Identity().NodeID, node
 	server, err := rpc.New(api, &road{node: node}, node.Machine())
 	if err != nil {

@@ -34,6 +34,8 @@ type Options struct {
 	Cache func() Cache
 	// Disk reads how full the disk of this node is; nil leaves its metrics out.
 	Disk func() Disk
+	// Members reads where this node stands in its cluster; nil leaves its metrics out.
+	Members func() (Members, error)
 	// Now is the clock of averages; nil for the real one.
 	Now func() time.Time
 }
@@ -78,6 +80,9 @@ func New(o Options) *Metrics {
 	}
 	if o.Disk != nil {
 		m.registry.MustRegister(newDiskMetrics(o.Disk))
+	}
+	if o.Members != nil {
+		m.registry.MustRegister(newMemberMetrics(o.Members))
 	}
 	for _, method := range o.Methods {
 		m.requests.WithLabelValues(method, statusOK)
