@@ -124,7 +124,7 @@ func newCall(ctx context.Context, fullMethod string) (*call, error) {
 
 // only is the one value of a key.
 func only(md metadata.MD, key string) (value string, given bool, err error) {
-	values := md.Get(key)
+	values := md[key] // keys are in lower case on both sides
 	switch len(values) {
 	case 0:
 		return "", false, nil

@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -98,12 +100,12 @@ func (s *Server) headers(c *call) metadata.MD {
 	if revision == 0 {
 		revision = fsm.Revision(sys)
 	}
-	return metadata.Pairs(headerRevision, formatRevision(revision), headerLineage, formatLineage(sys.Lineage))
+	return metadata.MD{headerRevision: {formatRevision(revision)}, headerLineage: {formatLineage(sys.Lineage)}}
 }
 
 func formatRevision(r graph.Revision) string { return strconv.FormatUint(uint64(r), 10) }
 
-func formatLineage(l uint32) string { return fmt.Sprintf("%08x", l) }
+func formatLineage(l uint32) string { return hex.EncodeToString(binary.BigEndian.AppendUint32(nil, l)) }
 
 // stream is what is the same for all streaming calls.
 func (s *Server) stream(srv any, inner grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
