@@ -90,16 +90,17 @@ func (u *upgrade) finalize(node *cluster.Node, want uint32) {
 // TestRollingUpgradeAndBack: an old and a new release in one cluster, which serves all the time; back, as long as nobody has
 // finalized; afterwards the new one uses what it brings, and the old one refuses to start.
 func TestRollingUpgradeAndBack(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
-	defer cancel()
-	u := &upgrade{t: t, ctx: ctx}
+	u := &upgrade{t: t}
 	var err error
-	if u.old, err = cluster.Binary(ctx, t.TempDir()); err != nil {
+	if u.old, err = cluster.Binary(t.Context(), t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
-	if u.next, err = cluster.NextBinary(ctx, t.TempDir()); err != nil {
+	if u.next, err = cluster.NextBinary(t.Context(), t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	u.ctx = ctx
 	if u.cluster, err = cluster.NewCluster(cluster.Config{Binary: u.old, Dir: t.TempDir(), Size: 3}); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,10 @@ func TestRollingUpgradeAndBack(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if err := errors.Join(u.cluster.Start(ctx), u.cluster.AwaitWhole(ctx)); err != nil {
+	if err := u.cluster.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.cluster.AwaitWhole(ctx); err != nil {
 		t.Fatal(err)
 	}
 	u.write()
@@ -142,8 +146,14 @@ func TestRollingUpgradeAndBack(t *testing.T) {
 	if err := first.Start(ctx); !errors.Is(err, cluster.ErrExited) || !strings.Contains(first.Logs(), "feature level 2, this release knows 1") {
 		t.Errorf("the old release after the upgrade was finalized: %v, want that it says why it does not start\n%s", err, first.Logs())
 	}
+	if err := first.Kill(); err != nil { // it has ended, and is forgotten with this
+		t.Fatal(err)
+	}
 	first.Use(u.next)
-	if err := errors.Join(first.Start(ctx), u.cluster.AwaitWhole(ctx)); err != nil {
+	if err := first.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.cluster.AwaitWhole(ctx); err != nil {
 		t.Fatal(err)
 	}
 	u.count()
