@@ -109,6 +109,16 @@ func (p *peering) register(node *cluster.Node, to grpc.ServiceRegistrar) {
 	graphgrpc.RegisterClusterServiceServer(to, rpc.PeerClusterService(p.admin))
 }
 
+// fits refuses to run a member of a cluster of several without a way to the others: it would wait for them for ever.
+func (p *peering) fits(node *cluster.Node) error {
+	c, err := node.Configuration()
+	if err != nil || p != nil || len(c.Servers) < 2 {
+		return err
+	}
+	return fmt.Errorf("the data folder is that of %s, one of %d members of a cluster: start it with memory-graph server, --peer-addr and the secret of the cluster; "+
+		"if most of the others are lost for good, see memory-graph cluster recover --help", node.Identity().NodeID, len(c.Servers))
+}
+
 // start begins to gossip and to look after the members.
 func (p *peering) start(node *cluster.Node) error {
 	if p == nil {

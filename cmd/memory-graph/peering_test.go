@@ -121,6 +121,11 @@ func TestAServerGrowsIntoACluster(t *testing.T) {
 	if r.code != exitFailed || !strings.Contains(r.err, "QUORUM_AT_RISK") || !strings.Contains(r.err, "cluster health") {
 		t.Errorf("the only voter is removed: %+v", r)
 	}
+
+	n1.stop(t)
+	if r := dev(t, nil, flags[:6]...); r.code != exitFailed || !strings.Contains(r.err, "one of 2 members of a cluster") || !strings.Contains(r.err, "--peer-addr") {
+		t.Errorf("a member starts without a way to the others: %+v", r)
+	}
 }
 
 // rotate replaces the secret in the three steps of the documentation, and waits until the nodes have taken each.

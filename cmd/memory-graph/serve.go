@@ -48,6 +48,9 @@ func (p *program) runServer(ctx context.Context, cfg serverConfig, failed *failu
 		return err
 	}
 	defer closing(&err, node.Close)
+	if err := peers.fits(node); err != nil {
+		return err
+	}
 	admin.node = node
 
 	api := cfg.api(logger)
