@@ -31,7 +31,7 @@ FUZZARGS :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build run cluster crash test test-unit test-integration test-e2e cover check fuzz bench bench-postgres bench-large bench-go datasets gen clean \
+.PHONY: help build run cluster crash test test-unit test-integration test-e2e cover check fuzz bench bench-postgres bench-large bench-cluster bench-go datasets gen clean \
 	check-format check-vet check-lint check-gen check-modules check-wasm check-tools
 
 help: ## list the targets
@@ -128,6 +128,9 @@ bench-postgres: build ## measure this server against PostgreSQL alone
 
 bench-large: build ## measure a graph of 10 million nodes (about half an hour, 20 GB; ARGS='-nodes 200000' for fewer)
 	$(FIGURES) -only large $(ARGS)
+
+bench-cluster: build ## measure three nodes, against etcd too where it is installed, and write their table (about 15 minutes; ARGS='-nodes 10000000' for a larger graph, '-row GetNode' prints some)
+	$(FIGURES) -only cluster $(ARGS)
 
 bench-go: ## run the Go benchmarks, briefly
 	$(GO) test -run '^$$' -bench . -benchtime 200ms -benchmem $(UNIT_PACKAGES)

@@ -22,6 +22,7 @@ type benchFlags struct {
 	dataDir    string
 	output     string
 	cpuProfile string
+	pids       []int
 }
 
 func (p *program) newBenchCommand() *cobra.Command {
@@ -32,20 +33,30 @@ func (p *program) newBenchCommand() *cobra.Command {
 		names = append(names, w.Name)
 		fmt.Fprintf(&table, "  %-10s %s\n", w.Name, w.Short)
 	}
+	var etcd strings.Builder
+	for _, w := range load.EtcdWorkloads() {
+		names = append(names, w.Name)
+		fmt.Fprintf(&etcd, "  %-10s %s\n", w.Name, w.Short)
+	}
 	cmd := &cobra.Command{
 		Use: "bench WORKLOAD [-- SERVER FLAGS]", GroupID: groupClient, Short: "Load a server and measure it",
 		Long: `bench puts a server under load and tells how fast it answers. Without --address it starts a server of its own, in a process
 of its own and a folder that it removes afterwards; flags behind -- are given to that server.
 
 Each client makes one call at a time; with --rate calls begin at that rate, whether or not earlier ones have ended, and their
-latency is measured from when they were meant to begin. What happens in the warm-up does not count. Every write that was
+latency is measured from when they were meant to begin. Several addresses are nodes of one cluster: connections are spread over
+them, and the workload events subscribes to each. What happens in the warm-up does not count. Every write that was
 acknowledged is read back and compared at the end: if one is not there, there is no figure.
 
 Workloads:
-` + table.String(),
+` + table.String() + `
+Those of an etcd that runs, to compare with, by the same client:
+` + etcd.String(),
 		Example: `  memory-graph bench write
   memory-graph bench write --clients 1024 --duration 30s -o json
   memory-graph bench mixed --rate 2000 --address 127.0.0.1:50051
+  memory-graph bench write --address 10.0.0.1:50051,10.0.0.2:50051,10.0.0.3:50051
+  memory-graph bench etcd-put --address 127.0.0.1:2379
   memory-graph bench read --data-dir /var/tmp -- --snapshot-threshold 100000`,
 		Args:      cobra.MinimumNArgs(1),
 		ValidArgs: names,
@@ -58,7 +69,9 @@ Workloads:
 
 func (f *benchFlags) addTo(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.Address, "address", "", "host:port of a server that runs; none: start one")
+	flags.StringVar(&f.Address, "address", "", "host:port of a server that runs, or of several nodes, separated by commas; none: start one")
+	flags.IntSliceVar(&f.pids, "pid", nil, "processes of that server on this machine, whose CPU and memory are to be told")
+	flags.BoolVar(&f.Local, "local", false, "let GetNode read what its node has, without asking the leader")
 	flags.StringVar(&f.dataDir, "data-dir", "", "folder in which the server that is started gets its own; none: that for temporary files")
 	flags.IntVar(&f.Clients, "clients", 0, "calls under way at once (default: the workload's)")
 	flags.IntVar(&f.Connections, "connections", 0, "connections that carry them (default: one for 100 clients)")
@@ -87,8 +100,15 @@ func (p *program) bench(ctx context.Context, f benchFlags, args []string) (err e
 	if len(args) > 1 && f.Address != "" {
 		return usagef("flags behind -- are for a server that is started here, not for the one at --address")
 	}
+	if strings.HasPrefix(f.Workload, "etcd-") && f.Address == "" {
+		return usagef("%s is for an etcd that runs: say where by --address", f.Workload)
+	}
+	if len(f.pids) > 0 && f.Address == "" {
+		return usagef("--pid is for a server that runs at --address, not for one that is started here")
+	}
 	p.started = true
 	server := benchServer{Version: version}
+	f.Server = metersOf(f.pids)
 	var disk *load.Disk
 	if f.Address == "" {
 		started, err := p.startServer(ctx, f.dataDir, args[1:])
@@ -115,6 +135,18 @@ func (p *program) bench(ctx context.Context, f benchFlags, args []string) (err e
 	report := benchReport{Server: server, Disk: disk, Result: result}
 	out := &output{w: p.stdout, format: format, width: cmp.Or(p.terminalWidth(), defaultWidth)}
 	return out.showValue(report, report.text)
+}
+
+// metersOf measures processes of this machine; none: nobody measures.
+func metersOf(pids []int) load.Meter {
+	var all load.Processes
+	for _, pid := range pids {
+		all = append(all, load.Process(pid))
+	}
+	if all == nil {
+		return nil
+	}
+	return all
 }
 
 // profileTo starts a CPU profile; no name, no profile.

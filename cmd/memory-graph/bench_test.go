@@ -71,6 +71,9 @@ func TestBenchWrongUsage(t *testing.T) {
 		{"bench", "write", "--clients", "2", "--connections", "3"},
 		{"bench", "write", "-o", "xml"},
 		{"bench", "write", "--address", "127.0.0.1:1", "--", "--in-memory"},
+		{"bench", "etcd-put"},
+		{"bench", "write", "--pid", "1"},
+		{"bench", "write", "--address", "127.0.0.1:1,127.0.0.1:2", "--clients", "1"},
 		{"bench", "grow", "--nodes", "10"},
 		{"bench", "transfer", "--nodes", "0"},
 	} {

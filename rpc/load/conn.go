@@ -61,6 +61,8 @@ type conn struct {
 	window  int64
 	initial int64
 	broken  error
+	// local makes GetNode read what the node has.
+	local bool
 }
 
 // header is what this client looks at in an answer's headers and trailers.

@@ -111,8 +111,8 @@ func (s *subscriber) finishLocked() {
 
 // subscribe subscribes on a connection of its own. It returns when the server has begun to answer, with the id of the newest
 // event before, empty when there is none.
-func (b *bench) subscribe(ctx context.Context, s *subscriber) (_ *conn, last string, err error) {
-	line, err := connect(ctx, b.Address, readBuffer)
+func (b *bench) subscribe(ctx context.Context, address string, s *subscriber) (_ *conn, last string, err error) {
+	line, err := connect(ctx, address, readBuffer)
 	if err != nil {
 		return nil, "", err
 	}
@@ -132,49 +132,74 @@ func (b *bench) subscribe(ctx context.Context, s *subscriber) (_ *conn, last str
 	return nil, "", fmt.Errorf("subscribe: %w", err)
 }
 
-// events has one subscriber, with a connection of its own, hear what the others write.
+// events has one subscriber on each node, with a connection of its own, hear what the others write.
 func (b *bench) events(ctx context.Context) error {
 	if err := b.found(ctx); err != nil {
 		return err
 	}
-	s := newSubscriber()
-	line, _, err := b.subscribe(ctx, s)
-	if err != nil {
-		return err
+	var all []*subscriber
+	for _, address := range b.addresses() {
+		s := newSubscriber()
+		line, _, err := b.subscribe(ctx, address, s)
+		if err != nil {
+			return err
+		}
+		defer line.close()
+		all = append(all, s)
 	}
-	defer line.close()
+	heard := func(u id) {
+		for _, s := range all {
+			s.acknowledged(u)
+		}
+	}
 	scripts := b.each(func() script {
 		w := b.newWriter()
-		w.heard = s.acknowledged
+		w.heard = heard
 		if b.Batch == 0 {
 			return w
 		}
 		return &batcher{writer: *w, each: b.Batch, left: -1}
 	})
-	if err := b.measureWith(ctx, scripts, s.seen.Load, func(l *loop) { s.loop = l }); err != nil {
+	seen := func() (sum int64) {
+		for _, s := range all {
+			sum += s.seen.Load()
+		}
+		return sum
+	}
+	begin := func(l *loop) {
+		for _, s := range all {
+			s.loop = l
+		}
+	}
+	if err := b.measureWith(ctx, scripts, seen, begin); err != nil {
 		return err
 	}
-	return b.allSeen(ctx, s)
+	return b.allSeen(ctx, all)
 }
 
-// allSeen waits until the subscriber has heard of all acknowledged writes.
-func (b *bench) allSeen(ctx context.Context, s *subscriber) error {
-	all := acknowledgedBy(b.ledgers)
-	s.expect(all)
+// allSeen waits until every subscriber has heard of all acknowledged writes. How late they were is of all of them together.
+func (b *bench) allSeen(ctx context.Context, all []*subscriber) error {
+	expected := acknowledgedBy(b.ledgers)
 	late := time.NewTimer(patience)
 	defer late.Stop()
-	select {
-	case <-s.complete:
-	case err := <-s.ended:
-		return fmt.Errorf("the subscription ended: %w", err)
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-late.C:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return fmt.Errorf("of %d acknowledged prompts, the events of %d came within %v of the last", all, s.matched, patience)
+	above := newTally()
+	for i, s := range all {
+		s.expect(expected)
+		select {
+		case <-s.complete:
+		case err := <-s.ended:
+			return fmt.Errorf("subscription %d of %d ended: %w", i+1, len(all), err)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-late.C:
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return fmt.Errorf("of %d acknowledged prompts, the events of %d came within %v of the last to subscriber %d of %d",
+				expected, s.matched, patience, i+1, len(all))
+		}
+		above.add(s.above)
 	}
-	l := s.above.percentiles()
+	l := above.percentiles()
 	b.result.Above = &l
 	return nil
 }

@@ -51,7 +51,7 @@ func NewGrowth(ctx context.Context, o Options) (*Growth, error) {
 func (g *Growth) Connect(ctx context.Context, address string, server Meter) (err error) {
 	g.Close()
 	g.bench.Address, g.bench.Server = address, server
-	g.bench.target, err = dialTarget(ctx, address, growthStreams)
+	g.bench.target, err = dialTarget(ctx, g.bench.addresses(), growthStreams)
 	return err
 }
 

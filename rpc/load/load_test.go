@@ -93,13 +93,19 @@ func (f *fake) GetNode(_ context.Context, r *pb.GetNodeRequest) (*pb.Node, error
 // serve returns the address of a gRPC server with the fake.
 func serve(t *testing.T, f *fake) string {
 	t.Helper()
+	return serveAs(t, f, f)
+}
+
+// serveAs returns the address of a gRPC server that has a fake answer through another.
+func serveAs(t *testing.T, f *fake, through graphgrpc.MemoryGraphServiceServer) string {
+	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.nodes = map[string]*pb.Node{}
 	s := grpc.NewServer(grpc.MaxConcurrentStreams(callsPerConnection))
-	graphgrpc.RegisterMemoryGraphServiceServer(s, f)
+	graphgrpc.RegisterMemoryGraphServiceServer(s, through)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(lis) }()
 	t.Cleanup(func() {

@@ -26,6 +26,22 @@ type Usage struct {
 // Process is the meter of a process of this machine, by its id. It knows Linux alone.
 type Process int
 
+// Processes are the meter of several: their sum.
+type Processes []Process
+
+// Usage is what all have used together.
+func (p Processes) Usage() (sum Usage, err error) {
+	for _, one := range p {
+		u, err := one.Usage()
+		if err != nil {
+			return Usage{}, err
+		}
+		sum.CPU += u.CPU
+		sum.RSS += u.RSS
+	}
+	return sum, nil
+}
+
 // ticksPerSecond is the unit of CPU time in /proc: USER_HZ, 100 on every Linux that Go runs on.
 const ticksPerSecond = 100
 
@@ -72,6 +88,7 @@ type watch struct {
 	server, client Meter
 	began          time.Time
 	before         [2]Usage
+	parts          []Usage
 	most           int64
 	over, done     chan struct{}
 }
@@ -84,6 +101,7 @@ func (b *bench) watch() *watch {
 	w := &watch{server: b.Server, client: Process(os.Getpid()), began: time.Now(), over: make(chan struct{}), done: make(chan struct{})}
 	w.before = [2]Usage{usage(w.server), usage(w.client)}
 	w.most = w.before[0].RSS
+	w.parts = partsOf(w.server)
 	go w.look()
 	return w
 }
@@ -104,14 +122,27 @@ func (w *watch) look() {
 
 // stop ends it and tells what it saw.
 func (w *watch) stop(r *Result) {
-	server, client := usage(w.server), usage(w.client)
+	server, client, parts := usage(w.server), usage(w.client), partsOf(w.server)
 	r.Seconds = time.Since(w.began).Seconds()
 	close(w.over)
 	<-w.done
 	r.ServerCores = (server.CPU - w.before[0].CPU).Seconds() / r.Seconds
+	r.NodeCores = nil
+	for i, u := range parts {
+		r.NodeCores = append(r.NodeCores, (u.CPU-w.parts[i].CPU).Seconds()/r.Seconds)
+	}
 	r.ClientCores = (client.CPU - w.before[1].CPU).Seconds() / r.Seconds
 	r.ServerRSS = max(w.most, server.RSS)
 	r.ServerGrowth = r.ServerRSS - w.before[0].RSS
+}
+
+// partsOf is what each of several processes has used; none when the meter is of one.
+func partsOf(m Meter) (parts []Usage) {
+	all, _ := m.(Processes)
+	for _, p := range all {
+		parts = append(parts, usage(p))
+	}
+	return parts
 }
 
 // usage is what a meter knows; nothing when it knows nothing.

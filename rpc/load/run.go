@@ -13,7 +13,8 @@ import (
 
 // Options say what to run against which server. Zero fields have the defaults that they name.
 type Options struct {
-	// Address is host and port of the server.
+	// Address is host and port of the server, or of several nodes of one cluster, separated by commas: connections are spread
+	// over them.
 	Address string
 	// Workload is the name of one of [Workloads].
 	Workload string
@@ -34,7 +35,9 @@ type Options struct {
 	Sessions int
 	// Preload is how many prompts there are before the clock starts, for workloads that read.
 	Preload int
-	// Server measures the server's process; nil: nobody does.
+	// Local makes GetNode read what its node has, without asking the leader.
+	Local bool
+	// Server measures the server's process, or those of several nodes (see [Processes]); nil: nobody does.
 	Server Meter
 }
 
@@ -61,6 +64,9 @@ type Result struct {
 	Sessions    int     `json:"sessions"`
 	Preload     int     `json:"preload,omitempty"`
 	Rate        float64 `json:"rate,omitempty"`
+	// Nodes is how many addresses the load was spread over, and for the workload events how many subscribers there were.
+	Nodes int  `json:"nodes"`
+	Local bool `json:"local_reads,omitempty"`
 	// Seconds is how long it was measured. Calls were answered in it, which did Operations: nodes written or read, events.
 	Seconds    float64 `json:"seconds"`
 	Calls      int64   `json:"calls"`
@@ -77,6 +83,8 @@ type Result struct {
 	// What the server's process used while it was measured; 0 when unknown. Cores is how many processors it kept busy.
 	ServerCores float64 `json:"server_cpu_cores,omitempty"`
 	ServerCPU   float64 `json:"server_cpu_us_per_operation,omitempty"`
+	// NodeCores are the parts of ServerCores, when the server is several processes.
+	NodeCores []float64 `json:"node_cpu_cores,omitempty"`
 	// ServerRSS is the most memory that was seen in use while it was measured, ServerGrowth how much more that is than at its
 	// beginning, bytes.
 	ServerRSS    int64   `json:"server_rss_bytes,omitempty"`
@@ -117,6 +125,7 @@ func Workloads() []Workload {
 		{Name: "stream", Short: "StreamQuery of a session's prompts", clients: 1, sessions: 1, run: (*bench).stream},
 		{Name: "events", Short: "AddPrompt (with --batch: BatchCreateNodes) while one subscriber hears all events", clients: 64, run: (*bench).events},
 		{Name: "feed", Short: "StreamEvents from the beginning", clients: 1, run: (*bench).feed},
+		{Name: "fill", Short: "Import of --preload prompts into an empty server, in sessions of a thousand", clients: growthStreams, apart: true, run: (*bench).fill},
 		{Name: "import", Short: "GraphTransferService.Import of prompts with their edges", clients: 2, batch: 333, run: (*bench).imports},
 		{Name: "connections", Short: "90 % GetNode, 10 % AddPrompt; as many connections as clients", clients: 10_000, rate: 1000, apart: true, run: (*bench).crowd},
 		{Name: "sessions", Short: "first page (100) of ListSessions", clients: 16, run: (*bench).listSessions},
@@ -125,7 +134,7 @@ func Workloads() []Workload {
 
 // Find is the workload with the name.
 func Find(name string) (Workload, error) {
-	all := Workloads()
+	all := append(Workloads(), EtcdWorkloads()...)
 	if i := slices.IndexFunc(all, func(w Workload) bool { return w.Name == name }); i >= 0 {
 		return all[i], nil
 	}
@@ -145,7 +154,9 @@ func (o *Options) fill() (Workload, error) {
 		o.Connections = cmp.Or(o.Connections, o.Clients)
 	}
 	o.Rate = cmp.Or(o.Rate, w.rate)
-	o.Connections = cmp.Or(o.Connections, (o.Clients+callsPerConnection-1)/callsPerConnection)
+	nodes := len(o.addresses())
+	least := (o.Clients + callsPerConnection - 1) / callsPerConnection
+	o.Connections = cmp.Or(o.Connections, min((least+nodes-1)/nodes*nodes, max(o.Clients, 1)))
 	o.Batch = cmp.Or(o.Batch, w.batch)
 	o.Size = cmp.Or(o.Size, DefaultSize)
 	o.Sessions = cmp.Or(o.Sessions, w.sessions, DefaultSessions)
@@ -157,6 +168,7 @@ func (o *Options) fill() (Workload, error) {
 	}
 	add(o.Clients < 1 || o.Clients > MaxClients, "clients are %d, 1 to %d", o.Clients, MaxClients)
 	add(o.Connections < 1 || o.Connections > max(o.Clients, 1), "connections are %d, 1 to %d: one for each client at the most", o.Connections, o.Clients)
+	add(o.Connections < nodes, "connections are %d, at least one to each of %d addresses", o.Connections, nodes)
 	add(o.Size < 1 || o.Size > MaxSize, "size is %d bytes, 1 to %d", o.Size, MaxSize)
 	add(o.Batch < 0 || o.Batch > 1000, "batch is %d, 1 to 1000", o.Batch)
 	add(o.Sessions < 1, "sessions are %d, at least 1", o.Sessions)
@@ -165,6 +177,9 @@ func (o *Options) fill() (Workload, error) {
 	add(o.WarmUp < 0 || o.Duration <= 0, "warm-up is %v, duration %v", o.WarmUp, o.Duration)
 	return w, errors.Join(problems...)
 }
+
+// addresses are those of all nodes.
+func (o *Options) addresses() []string { return strings.Split(o.Address, ",") }
 
 // A bench is one run.
 type bench struct {
@@ -190,21 +205,23 @@ func Run(ctx context.Context, o Options) (_ Result, err error) {
 		return Result{}, err
 	}
 	b := &bench{Options: o}
-	if b.target, err = dialTarget(ctx, o.Address, o.Connections); err != nil {
+	if b.target, err = dialTarget(ctx, o.addresses(), o.Connections); err != nil {
 		return Result{}, err
 	}
 	defer b.target.close()
 	b.result = Result{
 		Workload: o.Workload, Clients: o.Clients, Connections: o.Connections, Size: o.Size, Batch: o.Batch,
-		Sessions: o.Sessions, Rate: o.Rate,
+		Sessions: o.Sessions, Rate: o.Rate, Nodes: len(o.addresses()), Local: o.Local,
 	}
 	if err := w.run(b, ctx); err != nil {
 		return Result{}, fmt.Errorf("%s: %w", o.Workload, err)
 	}
-	b.result.Acknowledged = acknowledgedBy(b.ledgers)
-	if b.result.ReadBack, err = b.target.readBack(ctx, b.ledgers); err != nil {
+	b.result.Acknowledged += acknowledgedBy(b.ledgers)
+	count, err := b.target.readBack(ctx, b.ledgers)
+	if err != nil {
 		return Result{}, fmt.Errorf("%s: no figure: %w", o.Workload, err)
 	}
+	b.result.ReadBack += count
 	return b.result, nil
 }
 

@@ -112,6 +112,9 @@ func (c *conn) openLocked(m method, to receiver) (*stream, error) {
 	} {
 		_ = c.encode.WriteField(f) // into memory
 	}
+	if c.local && m == methodGetNode {
+		_ = c.encode.WriteField(hpack.HeaderField{Name: "memory-graph-consistency", Value: "local"})
+	}
 	c.out = appendFrameHeader(c.out, frameHeader{length: c.encoded.Len(), kind: frameHeaders, flags: flagEndHeaders, stream: s.id})
 	c.out = append(c.out, c.encoded.Bytes()...)
 	return s, nil

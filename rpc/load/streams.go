@@ -127,7 +127,7 @@ func (f *follower) count() int64 { return f.seen.Load() }
 
 // feed needs a server to which nobody else writes meanwhile.
 func (b *bench) feed(ctx context.Context) error {
-	line, after, err := b.subscribe(ctx, newSubscriber())
+	line, after, err := b.subscribe(ctx, b.addresses()[0], newSubscriber())
 	if err != nil {
 		return err
 	}

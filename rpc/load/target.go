@@ -16,22 +16,19 @@ const (
 )
 
 // A target is the server under load, and the connections to it.
-type target struct {
-	address string
-	conns   []*conn
-}
+type target struct{ conns []*conn }
 
-// dialTarget opens connections.
-func dialTarget(ctx context.Context, address string, connections int) (*target, error) {
+// dialTarget opens connections, to each address in turn.
+func dialTarget(ctx context.Context, addresses []string, connections int) (*target, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	size := readBuffer
 	if connections > fewConnections {
 		size = smallReadBuffer
 	}
-	t := &target{address: address}
-	for range connections {
-		c, err := connect(ctx, address, size)
+	t := &target{}
+	for i := range connections {
+		c, err := connect(ctx, addresses[i%len(addresses)], size)
 		if err != nil {
 			t.close()
 			return nil, fmt.Errorf("connection %d of %d: %w", len(t.conns)+1, connections, err)

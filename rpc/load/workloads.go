@@ -47,7 +47,30 @@ func (b *bench) reading(ctx context.Context, make func() script) error {
 	if err := b.load(ctx, max(1, b.Preload)); err != nil {
 		return err
 	}
+	if b.Local {
+		if err := b.readLocally(ctx); err != nil {
+			return err
+		}
+	}
 	return b.measure(ctx, b.each(make))
+}
+
+// readLocally waits until each node has all that was preloaded, and from then on asks no node for more than it has.
+func (b *bench) readLocally(ctx context.Context) error {
+	last := &ledger{size: b.Size, sessions: b.sessions, written: b.preloaded.written[len(b.preloaded.written)-1:]}
+	var scripts []script
+	for range b.target.conns {
+		scripts = append(scripts, &reader{ledger: last})
+	}
+	if err := b.target.exhaust(ctx, scripts); err != nil { // linearizable: it is there, and so is all before it
+		return err
+	}
+	for _, c := range b.target.conns {
+		c.mu.Lock()
+		c.local = true
+		c.mu.Unlock()
+	}
+	return nil
 }
 
 func (b *bench) read(ctx context.Context) error {

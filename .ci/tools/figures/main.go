@@ -1,11 +1,13 @@
 // Command figures measures what docs/BENCHMARKS.md says and writes it there, between marks, with the command beside each
 // number.
 //
-// It runs `memory-graph bench` and pgbench as processes of their own and reads the JSON that they print. It decides whether a
-// target is met and nothing else: what a figure is, and that all acknowledged writes were read back, is theirs.
+// It runs `memory-graph bench` and pgbench, and the nodes of clusters, ours and etcd's, as processes of their own, and reads the
+// JSON that the former print. It decides whether a target is met and nothing else: what a figure is, and that all acknowledged
+// writes were read back, is theirs.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -24,12 +26,13 @@ func main() {
 	var only string
 	flag.StringVar(&b.binary, "binary", "bin/memory-graph", "the program to measure")
 	flag.StringVar(&b.pgbench, "pgbench", "bin/pgbench", "the program that measures PostgreSQL")
+	flag.StringVar(&b.etcd, "etcd", "etcd", "the etcd to compare with: a path, or a name on PATH")
 	flag.StringVar(&b.docs, "docs", "docs/BENCHMARKS.md", "the file whose tables are written")
 	flag.StringVar(&b.dataDir, "data-dir", "", "folder in which servers get theirs; none: that for temporary files")
-	flag.StringVar(&only, "only", "figures,postgres", "which tables: figures, postgres, large")
+	flag.StringVar(&only, "only", "figures,postgres", "which tables: figures, postgres, large, cluster")
 	flag.StringVar(&b.row, "row", "", "measure only rows whose name has this in it, print them, and write nothing")
 	flag.DurationVar(&b.duration, "duration", 8*time.Second, "how long each run is measured")
-	flag.Int64Var(&b.nodes, "nodes", 10_000_000, "prompts of the large graph")
+	flag.Int64Var(&b.nodes, "nodes", 0, "prompts of the large graph (10 million unless told), and of the one that a new follower fetches (1 million)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -38,11 +41,15 @@ func main() {
 	}
 }
 
+// Nodes of the graphs that are filled for a row.
+const manyNodes, someNodes = 10_000_000, 1_000_000
+
 // A bench is where things are and how long to measure.
 type bench struct {
-	binary, pgbench, docs, dataDir, row string
-	duration                            time.Duration
-	nodes                               int64
+	binary, pgbench, etcd, docs, dataDir, row string
+
+	duration time.Duration
+	nodes    int64
 }
 
 // A line is one line of a table: what was measured, what was wanted, what came out.
@@ -77,9 +84,11 @@ func (b *bench) run(ctx context.Context, tables []string) error {
 		case "postgres":
 			rows = comparisons()
 		case "large":
-			rows = large(b.nodes)
+			rows = large(cmp.Or(b.nodes, manyNodes))
+		case "cluster":
+			rows = clusterRows(cmp.Or(b.nodes, someNodes))
 		default:
-			return fmt.Errorf("table %q is unknown: use figures, postgres or large", name)
+			return fmt.Errorf("table %q is unknown: use figures, postgres, large or cluster", name)
 		}
 		var lines []line
 		for _, r := range rows {

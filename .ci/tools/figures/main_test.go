@@ -79,7 +79,7 @@ func TestTheDocumentHasAllTables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, table := range []string{"figures", "postgres", "large"} {
+	for _, table := range []string{"figures", "postgres", "large", "cluster"} {
 		if !strings.Contains(string(text), "<!-- "+table+": begin -->\n") || !strings.Contains(string(text), "<!-- "+table+": end -->") {
 			t.Errorf("no marks of %s", table)
 		}
@@ -92,4 +92,51 @@ func TestNumbers(t *testing.T) {
 			t.Errorf("%v is %s", v, got)
 		}
 	}
+}
+
+func TestEtcdMayBeAbsent(t *testing.T) {
+	b := fake(t, printing("1", "7"))
+	b.etcd = filepath.Join(t.TempDir(), "etcd")
+	l := b.measure(t.Context(), row{"writes", "0.7 ×", againstEtcd("etcd-put", "256", timesPut)})
+	if l.met != open || !strings.HasPrefix(l.figure, "not measured: etcd is not installed") {
+		t.Errorf("%+v", l)
+	}
+}
+
+// aCluster is a script that is a server, the status of three, and a run against them.
+const aCluster = `case "$1" in
+server) trap 'exit 0' TERM; echo ready grpc=127.0.0.1:$$ data=; while :; do sleep 0.1; done;;
+cluster) echo '{"leader": "n2-1", "members": [{"id": "n1-1", "role": "voter"}, {"id": "n2-1", "role": "voter"}, {"id": "n3-1", "role": "voter"}]}';;
+bench) echo "$@" >>"$0.asked"; echo '{"server": {"version": "abc"}, "operations_per_second": 6000, "acknowledged": 7, "read_back": %BACK%, "node_cpu_cores": [0.1, 0.2, 0.3]}';;
+esac`
+
+// TestAClusterIsStartedAndAsked: calls go to the node that leads, the command names it, all processes are measured, and nothing
+// is left.
+func TestAClusterIsStartedAndAsked(t *testing.T) {
+	for back, want := range map[string]verdict{"7": yes, "6": no} {
+		b := fake(t, strings.ReplaceAll(aCluster, "%BACK%", back))
+		b.dataDir = t.TempDir()
+		l := b.measure(t.Context(), clusterRows(1)[0])
+		if l.met != want {
+			t.Errorf("%s read back: %+v", back, l)
+		}
+		if want := "program bench write --clients 256 --duration 1s --address LEADER"; len(l.commands) != 1 || l.commands[0] != want {
+			t.Errorf("commands %q", l.commands)
+		}
+		asked, err := os.ReadFile(b.binary + ".asked")
+		pids := strings.Split(fieldAfter(string(asked), "--pid"), ",")
+		if err != nil || len(pids) != nodes || fieldAfter(string(asked), "--address 127.0.0.1:") != pids[1] {
+			t.Errorf("%v: %s", err, asked)
+		}
+		if left, err := os.ReadDir(b.dataDir); err != nil || len(left) != 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+	}
+}
+
+// fieldAfter is the word behind a text.
+func fieldAfter(s, text string) string {
+	_, rest, _ := strings.Cut(s, text)
+	word, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	return word
 }

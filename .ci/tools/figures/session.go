@@ -41,23 +41,24 @@ type result struct {
 		Log  latency `json:"log_store_ms"`
 		Sync latency `json:"append_and_sync_ms"`
 	} `json:"disk"`
-	Seconds      float64 `json:"seconds"`
-	Calls        int64   `json:"calls"`
-	Operations   int64   `json:"operations"`
-	PerSecond    float64 `json:"operations_per_second"`
-	Refused      int64   `json:"refused"`
-	Latency      latency `json:"latency_ms"`
-	Above        latency `json:"event_after_write_ms"`
-	Acknowledged int64   `json:"acknowledged"`
-	ReadBack     int64   `json:"read_back"`
-	ServerCores  float64 `json:"server_cpu_cores"`
-	ServerCPU    float64 `json:"server_cpu_us_per_operation"`
-	ServerRSS    int64   `json:"server_rss_bytes"`
-	Growth       int64   `json:"server_rss_growth_bytes"`
-	ClientCores  float64 `json:"client_cpu_cores"`
-	Exported     float64 `json:"exported_nodes_per_second"`
-	Imported     float64 `json:"imported_nodes_per_second"`
-	Large        *growth `json:"growth"`
+	Seconds      float64   `json:"seconds"`
+	Calls        int64     `json:"calls"`
+	Operations   int64     `json:"operations"`
+	PerSecond    float64   `json:"operations_per_second"`
+	Refused      int64     `json:"refused"`
+	Latency      latency   `json:"latency_ms"`
+	Above        latency   `json:"event_after_write_ms"`
+	Acknowledged int64     `json:"acknowledged"`
+	ReadBack     int64     `json:"read_back"`
+	ServerCores  float64   `json:"server_cpu_cores"`
+	ServerCPU    float64   `json:"server_cpu_us_per_operation"`
+	NodeCores    []float64 `json:"node_cpu_cores"`
+	ServerRSS    int64     `json:"server_rss_bytes"`
+	Growth       int64     `json:"server_rss_growth_bytes"`
+	ClientCores  float64   `json:"client_cpu_cores"`
+	Exported     float64   `json:"exported_nodes_per_second"`
+	Imported     float64   `json:"imported_nodes_per_second"`
+	Large        *growth   `json:"growth"`
 }
 
 type latency struct {
@@ -72,7 +73,11 @@ func (s *session) ours(args ...string) (result, error) {
 	if args[0] != "grow" && args[0] != "transfer" { // which end by themselves
 		args = append(args, "--duration", s.bench.duration.String())
 	}
-	r, err := s.run(s.bench.binary, append([]string{"bench"}, args...), "--data-dir", "-o", "json")
+	return s.check(s.run(s.bench.binary, append([]string{"bench"}, args...), "--data-dir", "-o", "json"))
+}
+
+// check refuses a result that lacks what was acknowledged, and notes whose it is.
+func (s *session) check(r result, err error) (result, error) {
 	if err != nil {
 		return r, err
 	}
@@ -81,6 +86,9 @@ func (s *session) ours(args ...string) (result, error) {
 	}
 	v := r.Server
 	s.server = fmt.Sprintf("fsync %s, %s, %s, %s", v.Fsync, v.Log, v.Timing, v.Version)
+	if v.Fsync == "" { // it did not start them: start says how they run
+		s.server = fmt.Sprintf("fsync on, boltdb, LAN timers, %s", v.Version)
+	}
 	return r, nil
 }
 
@@ -105,7 +113,7 @@ func (s *session) run(program string, args []string, dataDir string, more ...str
 	if at < 0 {
 		at = len(args)
 	}
-	if s.bench.dataDir != "" {
+	if s.bench.dataDir != "" && dataDir != "" {
 		more = append(more, dataDir, s.bench.dataDir)
 	}
 	args = slices.Insert(slices.Clone(args), at, more...)
