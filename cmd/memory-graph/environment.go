@@ -50,6 +50,10 @@ var settings = [...]setting{
 	{name: "READ_REPLICA", flag: "read-replica"},
 	{name: "RAFT_TIMING", flag: "raft-timing"},
 	{name: clusterSecretFile, flag: "cluster-secret-file"},
+	{name: "PEER_CERT_PATH", flag: "peer-cert"},
+	{name: "PEER_KEY_PATH", flag: "peer-key"},
+	{name: "PEER_CA_CERT_PATH", flag: "peer-ca"},
+	{name: "PEER_ROLE", flag: "peer-role"},
 }
 
 // unsupported are variables of features that this version does not have. Starting without what they ask for would be

@@ -41,6 +41,10 @@ func TestFlagBeforeEnvironmentBeforeDefault(t *testing.T) {
 		"READ_REPLICA":                     {"true", "true", "false", "false"},
 		"RAFT_TIMING":                      {"wan", "wan", "lan", "lan"},
 		"CLUSTER_SECRET_FILE":              {"secret", "secret", "other", "other"},
+		"PEER_CERT_PATH":                   {"a.pem", "a.pem", "b.pem", "b.pem"},
+		"PEER_KEY_PATH":                    {"a.key", "a.key", "b.key", "b.key"},
+		"PEER_CA_CERT_PATH":                {"ca", "ca", "other", "other"},
+		"PEER_ROLE":                        {"spiffe://a/", "spiffe://a/", "spiffe://b", "spiffe://b"},
 	}
 	if len(tests) != len(settings) {
 		t.Errorf("%d variables are tested, there are %d", len(tests), len(settings))

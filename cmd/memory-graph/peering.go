@@ -85,7 +85,7 @@ func (p *peering) tell(c cluster.Config, admin *here) cluster.Config {
 
 // openPort opens the port for peers, once the node knows its id.
 func (p *peering) openPort(nodeID string) (cluster.Port, error) {
-	credentials, err := peer.FromSecrets(nodeID, p.config.secrets)
+	credentials, err := p.config.credentials(nodeID)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,11 @@ func (p *peering) rereadSecrets() (changed bool, err error) {
 	if err != nil || slices.EqualFunc(secrets, p.config.secrets, secret.Secret.Equal) {
 		return false, err
 	}
-	if err := errors.Join(p.gossip.SetSecrets(secrets), p.port.SetSecrets(secrets)); err != nil {
+	err = p.gossip.SetSecrets(secrets)
+	if !p.config.ownCertificates() { // those are read again by the port itself
+		err = errors.Join(err, p.port.SetSecrets(secrets))
+	}
+	if err != nil {
 		return false, err
 	}
 	p.config.secrets = secrets

@@ -14,6 +14,7 @@ import (
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster"
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/identity"
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/peer"
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/peer/secret"
 )
 
@@ -45,6 +46,8 @@ type peersConfig struct {
 	readReplica              bool
 	timing                   raftTiming
 	secretFile               string
+	// certificates are the operator's own, for the port of peers; without them they are made of the secret.
+	certificates peer.Files
 	// secrets are those of the file or the variable; the first signs. secretsError is why there are none.
 	secrets        []secret.Secret
 	secretsFromEnv bool
@@ -63,14 +66,49 @@ func (c *peersConfig) flags(cmd *cobra.Command) {
 	f.BoolVar(&c.readReplica, "read-replica", false, "have all data and serve reads, but never vote (READ_REPLICA)")
 	f.Var(&c.timing, "raft-timing", "lan for nodes in one place, wan for nodes far apart: how soon a silent leader is replaced (RAFT_TIMING)")
 	f.StringVar(&c.secretFile, "cluster-secret-file", "", "file with the secrets of the cluster, one a line: the first is used, all are accepted ("+clusterSecretFile+", or "+clusterSecret+")")
-	_ = cmd.MarkFlagFilename("cluster-secret-file")
+	f.StringVar(&c.certificates.Certificate, "peer-cert", "", "PEM file with this node's own certificate for the port of peers; it is made of the secret of the cluster if empty (PEER_CERT_PATH)")
+	f.StringVar(&c.certificates.Key, "peer-key", "", "PEM file with the key of --peer-cert (PEER_KEY_PATH)")
+	f.StringVar(&c.certificates.Authorities, "peer-ca", "", "PEM file with the authorities whose nodes are let in (PEER_CA_CERT_PATH)")
+	f.StringVar(&c.certificates.Role, "peer-role", peer.NodeRole, "URI in a certificate that makes it one of a node; one that ends in a slash is followed by any name (PEER_ROLE)")
+	for _, file := range []string{"cluster-secret-file", "peer-cert", "peer-key", "peer-ca"} {
+		_ = cmd.MarkFlagFilename(file)
+	}
 	_ = cmd.RegisterFlagCompletionFunc("raft-timing", cobra.FixedCompletions([]string{timingLAN, timingWAN}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // wanted says whether the node has peers: whoever sets anything that is about them wants them.
 func (c *peersConfig) wanted() bool {
 	return c.peerAddr != "" || c.peerListen != "" || c.gossipAddr != "" || c.gossipListen != "" || len(c.join) > 0 ||
-		c.expect != 0 || c.readReplica || c.secretFile != "" || c.secretsFromEnv
+		c.expect != 0 || c.readReplica || c.secretFile != "" || c.secretsFromEnv || c.ownCertificates()
+}
+
+// ownCertificates says whether the operator brings certificates for the port of peers.
+func (c *peersConfig) ownCertificates() bool {
+	f := c.certificates
+	return f.Certificate != "" || f.Key != "" || f.Authorities != ""
+}
+
+// credentials open the port of peers.
+func (c *peersConfig) credentials(nodeID string) (*peer.Credentials, error) {
+	if c.ownCertificates() {
+		return peer.FromFiles(c.certificates)
+	}
+	return peer.FromSecrets(nodeID, c.secrets)
+}
+
+// checkCertificates: all of the three files are there and fit, or none is named.
+func (c *peersConfig) checkCertificates() error {
+	if !c.ownCertificates() {
+		return nil
+	}
+	f := c.certificates
+	for _, file := range []struct{ flag, path string }{{"peer-cert", f.Certificate}, {"peer-key", f.Key}, {"peer-ca", f.Authorities}} {
+		if file.path == "" {
+			return fmt.Errorf("--%s is missing: --peer-cert, --peer-key and --peer-ca go together", file.flag)
+		}
+	}
+	_, err := peer.FromFiles(f)
+	return err
 }
 
 // derive fills what follows from other settings, and says so.
@@ -156,7 +194,7 @@ func (c *peersConfig) validate(server *serverConfig) error {
 	for _, a := range c.join {
 		problems = append(problems, checkAddress("join", a, defaultGossipPort, true))
 	}
-	problems = append(problems, c.checkSecrets(), c.checkReach(), c.checkBeginning(server))
+	problems = append(problems, c.checkSecrets(), c.checkCertificates(), c.checkReach(), c.checkBeginning(server))
 	return errors.Join(problems...)
 }
 

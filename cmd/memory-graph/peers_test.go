@@ -44,6 +44,8 @@ func TestPeersThatCannotBe(t *testing.T) {
 		{"port 0 of another", nil, []string{"--join", "a:0"}, "--join \"a:0\": the port must be"},
 		{"colons", nil, []string{"--join", "a:1:2"}, "--join \"a:1:2\": want host:port"},
 		{"out of reach", nil, []string{"--join", "10.0.0.2"}, "on loopback, where 10.0.0.2:50053 cannot reach it"},
+		{"certificate alone", nil, []string{"--peer-cert", "a.pem", "--bootstrap-expect", "3"}, "--peer-key is missing: --peer-cert, --peer-key and --peer-ca go together"},
+		{"certificates that are not there", nil, []string{"--peer-cert", "a.pem", "--peer-key", "a.key", "--peer-ca", "ca.pem", "--bootstrap-expect", "3"}, "no such file"},
 		{"timing", nil, []string{"--raft-timing", "moon"}, "use lan or wan"},
 	}
 	for _, tt := range tests {
