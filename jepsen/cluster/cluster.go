@@ -151,6 +151,56 @@ func (c *Cluster) Start(ctx context.Context) error {
 	return nil
 }
 
+// Found starts all nodes for the first time and returns when they are one cluster.
+func (c *Cluster) Found(ctx context.Context) error {
+	if err := c.startSomewhere(ctx, c.wipe); err != nil {
+		return err
+	}
+	return c.AwaitWhole(ctx)
+}
+
+// StartElsewhere starts all nodes, of which none runs, at other addresses, and returns when all of them are ready.
+func (c *Cluster) StartElsewhere(ctx context.Context) error {
+	if err := c.move(); err != nil {
+		return err
+	}
+	return c.startSomewhere(ctx, func() error { return nil })
+}
+
+// places is how many addresses are tried.
+const places = 4
+
+// startSomewhere starts all nodes. A port that was free when it was chosen may be taken by now, by whoever else is on the machine; then
+// others are chosen.
+func (c *Cluster) startSomewhere(ctx context.Context, prepare func() error) error {
+	var last error
+	for range places {
+		if last = c.Start(ctx); last == nil || !strings.Contains(last.Error(), "address already in use") {
+			return last
+		}
+		if err := errors.Join(c.Kill(), c.move(), prepare()); err != nil {
+			return errors.Join(last, err)
+		}
+	}
+	return last
+}
+
+func (c *Cluster) move() error {
+	var errs []error
+	for _, node := range c.Nodes {
+		errs = append(errs, node.Move())
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Cluster) wipe() error {
+	var errs []error
+	for _, node := range c.Nodes {
+		errs = append(errs, node.Wipe())
+	}
+	return errors.Join(errs...)
+}
+
 // Kill ends all nodes at once.
 func (c *Cluster) Kill() error {
 	var errs []error

@@ -69,6 +69,20 @@ func TestNodesOfAClusterHaveAddressesOfTheirOwnAndKnowAll(t *testing.T) {
 	}
 }
 
+// TestAPortThatIsTakenMeanwhileIsLeft: the first life of each node finds a port in use.
+func TestAPortThatIsTakenMeanwhileIsLeft(t *testing.T) {
+	c := pretended(t, "finds its port taken once", cluster.Config{Size: 2})
+	was := c.Addresses()
+	if err := c.StartElsewhere(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, address := range c.Addresses() {
+		if address == was[i] || !c.Nodes[i].Running() {
+			t.Errorf("%s runs: %v, at %s, before at %s", c.Nodes[i].Name(), c.Nodes[i].Running(), address, was[i])
+		}
+	}
+}
+
 func TestAMemberBelongsToTheNodeThatItsIDBeginsWith(t *testing.T) {
 	c := pretended(t, "serves", cluster.Config{Size: 2})
 	for id, want := range map[string]*cluster.Node{"n1-12345678": c.Nodes[0], "n2-00000000": c.Nodes[1], "n11-12345678": nil, "": nil} {

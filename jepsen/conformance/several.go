@@ -41,9 +41,12 @@ func StartCluster(t *testing.T, binary string, through Through) Target {
 }
 
 // several is a server of several nodes.
-type several struct{ *cluster.Cluster }
+type several struct {
+	*cluster.Cluster
+	founded bool
+}
 
-func newSeveral(t *testing.T, target Target, args []string) several {
+func newSeveral(t *testing.T, target Target, args []string) *several {
 	t.Helper()
 	c, err := cluster.NewCluster(cluster.Config{
 		Binary: target.Binary, Dir: t.TempDir(), Size: target.Size, Args: append([]string{"--log-level", "warn"}, args...),
@@ -51,16 +54,20 @@ func newSeveral(t *testing.T, target Target, args []string) several {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return several{c}
+	return &several{Cluster: c}
 }
 
 // Start implements process: it starts all nodes and chooses those that are called.
-func (s several) Start(t *testing.T, target Target) (addresses, metrics []string) {
+func (s *several) Start(t *testing.T, target Target) (addresses, metrics []string) {
 	t.Helper()
-	if err := s.Cluster.Start(t.Context()); err != nil {
+	ctx, start := open(t), s.Found
+	if s.founded {
+		start = s.Cluster.Start
+	}
+	if err := start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	ctx := open(t)
+	s.founded = true
 	if err := s.AwaitWhole(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +89,7 @@ func (s several) Start(t *testing.T, target Target) (addresses, metrics []string
 }
 
 // Logs implements process.
-func (s several) Logs() string { return s.LastLogs(200) }
+func (s *several) Logs() string { return s.LastLogs(200) }
 
 // spread sends each call to any of its connections; without one, where it was going.
 type spread struct{ conns []*grpc.ClientConn }

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -190,7 +191,7 @@ func KillAll(ctx context.Context, r *Rig) (time.Duration, error) {
 	if err := r.Cluster.Kill(); err != nil {
 		return 0, err
 	}
-	return r.allBack(ctx)
+	return r.allBack(ctx, r.Cluster.Start)
 }
 
 // MoveAll kills all nodes at once and starts them at other addresses.
@@ -198,26 +199,24 @@ func MoveAll(ctx context.Context, r *Rig) (time.Duration, error) {
 	if err := r.Cluster.Kill(); err != nil {
 		return 0, err
 	}
-	for _, node := range r.Cluster.Nodes {
-		was := node.Addresses()
-		if err := node.Move(); err != nil {
-			return 0, err
-		}
-		if node.Addresses() == was {
-			return 0, fmt.Errorf("%w: %s is at %v as before", ErrNotInForce, node.Name(), was)
+	was := r.Cluster.Addresses()
+	gap, err := r.allBack(ctx, r.Cluster.StartElsewhere)
+	for i, address := range r.Cluster.Addresses() {
+		if address == was[i] {
+			err = errors.Join(err, fmt.Errorf("%w: a node is at %s as before", ErrNotInForce, address))
 		}
 	}
-	return r.allBack(ctx)
+	return gap, err
 }
 
-func (r *Rig) allBack(ctx context.Context) (time.Duration, error) {
+func (r *Rig) allBack(ctx context.Context, start func(context.Context) error) (time.Duration, error) {
 	for _, node := range r.Cluster.Nodes {
 		if node.Running() {
 			return 0, fmt.Errorf("%w: %s runs", ErrNotInForce, node.Name())
 		}
 	}
 	at := time.Now()
-	if err := r.Cluster.Start(ctx); err != nil {
+	if err := start(ctx); err != nil {
 		return 0, err
 	}
 	gap, err := r.gap(ctx, at)

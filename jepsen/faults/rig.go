@@ -98,10 +98,7 @@ func (r *Rig) found(ctx context.Context) (err error) {
 		}
 		r.mounted = append(r.mounted, node.DataDir())
 	}
-	if err := r.Cluster.Start(within); err != nil {
-		return err
-	}
-	if err := r.Cluster.AwaitWhole(within); err != nil {
+	if err := r.Cluster.Found(within); err != nil {
 		return err
 	}
 	r.logf("founded after %v", time.Since(begin).Round(time.Millisecond))
