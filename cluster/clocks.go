@@ -95,7 +95,9 @@ type clockCheck struct {
 	// clocks is how many those are, majority whether they are one of the voters.
 	clocks   int
 	majority bool
-	voters   []voterStatus
+	// vouched is how far ahead of this node's clock a time is that a majority of the voters has reached; only with a majority.
+	vouched time.Duration
+	voters  []voterStatus
 	// of is the clock that was compared.
 	of reading
 }
@@ -112,9 +114,6 @@ func (n *Node) readClock() reading { return reading{wall: n.config.Clock().Round
 // isOff: this clock is wrong, and not another.
 func (c clockCheck) isOff() bool { return c.clocks >= leastClocks && c.off.Abs() > clockBound }
 
-// confirms: a majority has about the same time.
-func (c clockCheck) confirms() bool { return c.majority && c.off.Abs() <= clockBound }
-
 func compare(voters []voterStatus, asked int) clockCheck {
 	ahead := []time.Duration{0}
 	for _, v := range voters {
@@ -125,7 +124,11 @@ func compare(voters []voterStatus, asked int) clockCheck {
 	if len(ahead)%2 == 0 {
 		median = (median + ahead[len(ahead)/2-1]) / 2
 	}
-	return clockCheck{off: -median, clocks: len(ahead), majority: len(ahead) > (asked+1)/2, voters: voters}
+	c := clockCheck{off: -median, clocks: len(ahead), majority: len(ahead) > (asked+1)/2, voters: voters}
+	if c.majority {
+		c.vouched = ahead[len(ahead)-(asked+1)/2-1]
+	}
+	return c
 }
 
 // checkClocks compares now.
@@ -149,8 +152,8 @@ func (n *Node) checkClocksSoon(ctx context.Context) clockCheck {
 
 // actOnClocks tells of a clock that is off, and hands leadership to a voter with a better one. It reports whether somebody else leads now.
 func (n *Node) actOnClocks(ctx context.Context, c clockCheck) bool {
-	if c.confirms() {
-		n.clock.confirm(c.of)
+	if c.majority {
+		n.clock.confirm(reading{wall: c.of.wall.Add(c.vouched), at: c.of.at})
 	}
 	if c.off.Abs() <= clockBound {
 		return false
@@ -179,42 +182,60 @@ func furthest(voters []voterStatus, will func(voterStatus) bool) *voterStatus {
 	return best
 }
 
-// A jumpGuard reads a wall clock, and goes on from the time before where that has jumped ahead, until somebody confirms the new time. Now is
-// for one goroutine.
+// hear notes the instant of the rows, and when that was applied here.
+func (n *Node) hear(instant int64) {
+	if h := n.heard.Load(); h == nil || h.wall.UnixNano() < instant {
+		n.heard.Store(&reading{wall: time.Unix(0, instant), at: time.Now()})
+	}
+}
+
+// A jumpGuard reads a wall clock, and goes on from the newest instant of the rows where that clock has jumped ahead of it, until a majority
+// has reached the new time: so neither a clock that is set while this node leads nor one that was wrong before makes instants run ahead, by
+// which request ids are forgotten. Now is for one goroutine.
 type jumpGuard struct {
 	clock func() time.Time
-	// suspects has a token when there was a jump.
+	// heard is the newest instant of the rows; nil before there is one.
+	heard func() *reading
+	// suspects has a token when there was a jump; asked is when that was last put there.
 	suspects chan struct{}
-	// confirmed is what a majority has agreed with last. It vouches for a clock that has gone on from there, and for no jump after it.
+	asked    time.Time
+	// confirmed is a time that a majority had reached. It vouches for a clock that has gone on from there, and for no jump after it.
 	confirmed atomic.Pointer[reading]
 
 	// last is what the clock said last.
 	last reading
 }
 
-func newJumpGuard(clock func() time.Time) *jumpGuard {
-	return &jumpGuard{clock: clock, suspects: make(chan struct{}, 1), last: reading{wall: clock(), at: time.Now()}}
+// suspectAgain is how often the others are asked about a jump.
+const suspectAgain = time.Second
+
+func newJumpGuard(clock func() time.Time, heard func() *reading) *jumpGuard {
+	return &jumpGuard{clock: clock, heard: heard, suspects: make(chan struct{}, 1), last: reading{wall: clock(), at: time.Now()}}
 }
 
 // now is the time to stamp.
 func (g *jumpGuard) now() time.Time {
 	wall, at := g.clock().Round(0), time.Now()
 	expected := g.last.later(at)
-	if wall.Sub(expected) > clockJump && !g.isConfirmed(wall, at) {
+	if h := g.heard(); h != nil {
+		expected = h.later(at)
+	}
+	if c := g.confirmed.Load(); c != nil && c.later(at).After(expected) {
+		expected = c.later(at)
+	}
+	if wall.Sub(expected) <= clockJump {
+		g.last = reading{wall: wall, at: at}
+		return wall
+	}
+	if at.Sub(g.asked) >= suspectAgain {
+		g.asked = at
 		select {
 		case g.suspects <- struct{}{}:
 		default:
 		}
-		return expected
 	}
-	g.last = reading{wall: wall, at: at}
-	return wall
+	return expected
 }
 
-func (g *jumpGuard) isConfirmed(wall, at time.Time) bool {
-	c := g.confirmed.Load()
-	return c != nil && wall.Sub(c.later(at)).Abs() <= clockBound
-}
-
-// confirm lets the time be what the clock says, as long as it goes on from that reading.
+// confirm lets the time be what a majority has reached, and go on from there.
 func (g *jumpGuard) confirm(r reading) { g.confirmed.Store(&r) }

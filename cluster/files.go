@@ -51,7 +51,7 @@ func (n *Node) keep(meta identity.Meta, f files) {
 		n.machine.SetName(meta.NodeID)
 	}
 	n.snapshots = newSnapshots(f.rows)
-	n.replica = &replica{machine: n.machine, events: n.config.Events, fatal: n.fatal, appended: f.logs.AppendedBytes, sent: n.sent, skipped: n.sendAgain}
+	n.replica = &replica{machine: n.machine, events: n.config.Events, fatal: n.fatal, appended: f.logs.AppendedBytes, sent: n.sent, skipped: n.sendAgain, heard: n.hear}
 	n.parts.add(f.stable.Close)
 	n.parts.add(f.logs.Close)
 	n.parts.add(n.machine.Close)

@@ -141,9 +141,7 @@ func (f *forwarder) send(leader Leader, batch []*proposal) error {
 	request := &peerpb.ProposeRequest{Commands: make([][]byte, len(batch)), Patience: make([]int64, len(batch))}
 	before := make([]bool, len(batch))
 	for i, p := range batch {
-		if p.sent.first.IsZero() {
-			p.sent.first = now
-		}
+		p.sent.begin(now)
 		request.Commands[i] = p.command
 		if !p.deadline.IsZero() {
 			request.Patience[i] = max(1, int64(p.deadline.Sub(now)))
@@ -226,7 +224,7 @@ func (f *forwarder) again(batch []*proposal) {
 		switch {
 		case p.settled.Load():
 			f.sent.remove(p)
-		case p.maybe.Load() && (!p.sent.first.IsZero() && now.Sub(p.sent.first) > retryFor || !fsm.Repeatable(p.command)):
+		case p.maybe.Load() && (p.sent.tooOld(now) || !fsm.Repeatable(p.command)):
 			f.sent.remove(p)
 			p.settle(outcome{err: perhaps(NoLeader, errLostTrack)})
 		default:
@@ -251,9 +249,6 @@ func (f *forwarder) tryAgain(batch []*proposal, err error) bool {
 			continue
 		}
 		if !failed.NotProposed {
-			if p.sent.first.IsZero() {
-				p.sent.first = time.Now()
-			}
 			if fsm.Repeatable(p.command) {
 				f.sent.add(p)
 			}

@@ -27,10 +27,12 @@ func (n *Node) lead(ctx context.Context) {
 		case leading := <-n.notify:
 			if leading {
 				n.takeOver(ctx)
-			} else if n.gate.set(0) {
-				n.config.Events.leader(false, n.raft.CurrentTerm())
-				n.refuseForwarded()
+				continue
 			}
+			if n.gate.set(0) {
+				n.config.Events.leader(false, n.raft.CurrentTerm())
+			}
+			n.refuseForwarded()
 		}
 	}
 }

@@ -68,11 +68,8 @@ func (s *leaderStream) read() {
 		if err != nil {
 			break
 		}
-		s.mu.Lock()
-		batch := s.batches[reply.Batch]
-		delete(s.batches, reply.Batch)
-		s.mu.Unlock()
-		if batch == nil || len(reply.Verdicts) != len(batch.proposals) {
+		batch := s.answered(reply)
+		if batch == nil {
 			break
 		}
 		<-s.forwarder.window
@@ -86,6 +83,18 @@ func (s *leaderStream) read() {
 		s.forwarder.again(batch.proposals)
 	}
 	clear(s.batches)
+}
+
+// answered is the batch that a reply is about, nil when it is about none: then it is no reply of ours.
+func (s *leaderStream) answered(reply *peerpb.ProposeReply) *sentBatch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	batch := s.batches[reply.Batch]
+	if batch == nil || len(reply.Verdicts) != len(batch.proposals) {
+		return nil
+	}
+	delete(s.batches, reply.Batch)
+	return batch
 }
 
 // judge does what the verdicts on a batch ask for.

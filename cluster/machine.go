@@ -37,6 +37,8 @@ type replica struct {
 	// sent are the commands of this node that wait for their entries, skipped is called when a snapshot brought some.
 	sent    *sentCommands
 	skipped func([]*proposal)
+	// heard is told the instant of the rows when commands were applied.
+	heard func(instant int64)
 
 	// mu lets one goroutine at a time at the parts of machine that are for one.
 	mu sync.Mutex
@@ -73,6 +75,7 @@ func (r *replica) ApplyBatch(logs []*raft.Log) []any {
 		commands += len(results[i])
 	}
 	if err == nil {
+		r.heard(r.machine.Store().System().Instant)
 		err = r.sent.applied(entries, results)
 	}
 	if err == nil {
@@ -125,6 +128,7 @@ func (r *replica) Restore(rc io.ReadCloser) error {
 		return err
 	}
 	r.snapshotAt.Store(r.appended())
+	r.heard(r.machine.Store().System().Instant)
 	if missed := r.sent.skipped(in.meta.Index); len(missed) > 0 {
 		r.skipped(missed)
 	}

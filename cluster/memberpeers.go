@@ -176,7 +176,8 @@ func (n *Node) raise(level uint32) error {
 	if err != nil {
 		return fmt.Errorf("raise the feature level to %d: %w", level, err)
 	}
-	results, err := n.commit([]*logpb.Stamped{{Stamp: n.config.Clock().UnixNano(), Command: command}})
+	// It needs no time of its own, and the clock of this node may be wrong.
+	results, err := n.commit([]*logpb.Stamped{{Stamp: n.machine.Store().System().Instant, Command: command}})
 	if err != nil {
 		return fmt.Errorf("raise the feature level to %d: %w", level, applyError(err))
 	}

@@ -46,7 +46,9 @@ type Node struct {
 	sent    *sentCommands
 	forward *forwarder
 	// clock is what a leader among others stamps with; roomMoved has a token when the disk became full or has room again.
-	clock     *jumpGuard
+	clock *jumpGuard
+	// heard is the newest instant of the rows, and when it was applied here.
+	heard     atomic.Pointer[reading]
 	roomMoved chan struct{}
 	// confirms find read indexes where this node leads, asks where another does.
 	confirms, asks *rounds

@@ -78,6 +78,10 @@ func (n *Node) openTransport(ctx context.Context) raft.Transport {
 	leads := func(term uint64) bool { return n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term }
 	t := newTransport(n.peers.port, n.peers.addresses, newThrottle(ctx, n.config.Peers.SnapshotRate, leads), n.config.Logger.Named("raft-net"))
 	n.peers.transport = t
+	n.snapshots.stalled = func() {
+		n.logger.Warn("a snapshot that comes in stands still: its stream is ended", "for", readStall)
+		t.streams.endAccepted()
+	}
 	n.parts.add(t.Close)
 	return t
 }
@@ -114,7 +118,7 @@ func (n *Node) startForwarding(ctx context.Context) {
 		self: n.Identity().NodeID, queue: n.queue, sent: n.sent, route: n.route, gate: n.gate, connect: n.connectTo,
 		logger: n.logger, life: n.life, stuck: n.stuckTransfer, window: make(chan struct{}, maxBatchesInFlight),
 	}
-	n.clock = newJumpGuard(n.config.Clock)
+	n.clock = newJumpGuard(n.config.Clock, n.heard.Load)
 	n.confirms, n.asks = newRounds(n.confirm), newRounds(n.askLeader)
 	n.background.Go(func() { n.forward.watch(ctx) })
 	n.background.Go(func() { n.confirms.run(ctx) })

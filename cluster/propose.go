@@ -231,6 +231,9 @@ func (p *proposer) propose(term uint64, batch []*proposal) {
 	default:
 	}
 	start := time.Now()
+	for _, q := range batch {
+		q.sent.begin(start)
+	}
 	future := p.log.Apply(data, enqueueTimeout)
 	over := make(chan struct{})
 	p.newest = over

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
@@ -86,7 +87,7 @@ func (l *heldLog) releaseAll() {
 }
 
 // proposing is a node of which only the road to the log is there, and its log. Only inside of a bubble.
-func proposing(t *testing.T, clock func() time.Time) (*Node, *heldLog) {
+func proposing(t *testing.T, clock func() time.Time, change ...func(*Node, *proposer)) (*Node, *heldLog) {
 	n := &Node{queue: newQueue(), gate: newGate(), sent: newSentCommands(), stored: make(chan struct{}, 1)}
 	n.config.Clock = clock
 	ctx, cancel := context.WithCancel(t.Context())
@@ -97,6 +98,9 @@ func proposing(t *testing.T, clock func() time.Time) (*Node, *heldLog) {
 	p := &proposer{
 		queue: n.queue, gate: n.gate, log: l, clock: clock, slots: make(chan struct{}, MaxEntriesInFlight), stored: n.stored,
 		instant: func() int64 { return 0 },
+	}
+	for _, c := range change {
+		c(n, p)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -265,6 +269,39 @@ func TestCallerWhoGivesUp(t *testing.T) {
 			t.Errorf("entries: got %v, want %v", got, want)
 		}
 	})
+}
+
+// TestACommandThatWasOnItsWayForTooLongIsNotTriedAgain: a leader that was stopped for long finds that it leads no more. What it had in its
+// log may have taken effect so long ago that nobody remembers.
+func TestACommandThatWasOnItsWayForTooLongIsNotTriedAgain(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		after   time.Duration
+		entries int
+	}{{"soon", retryFor - time.Second, 2}, {"late", retryFor + time.Second, 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, l := proposing(t, time.Now, func(n *Node, p *proposer) {
+					p.forward = &forwarder{
+						self: "n1", queue: n.queue, sent: n.sent, route: newRoute(), gate: n.gate, logger: hclog.NewNullLogger(),
+						life: n.life, stuck: func(error) {}, window: make(chan struct{}, 1),
+					}
+				})
+				n.gate.set(1)
+				done := ask(t.Context(), n, repeatable(t, 0))
+				time.Sleep(c.after)
+				l.release(raft.ErrLeadershipLost, nil)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if got := len(l.sizes()); got != c.entries {
+					t.Fatalf("the command is in %d entries, want %d", got, c.entries)
+				}
+				if c.entries == 1 {
+					wantError(t, "late", <-done, NoLeader, false)
+				}
+			})
+		})
+	}
 }
 
 func TestFullQueueRefusesAtOnce(t *testing.T) {

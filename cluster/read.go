@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/raft"
 )
 
 // readClock remembers the newest read index that was applied here, by when it was asked for (DECISIONS.md D12).
@@ -71,17 +69,15 @@ func (n *Node) askRound(ctx context.Context) (index uint64, ok bool, err error) 
 }
 
 // readIndex is the index that a read has to have applied, where that can be said without asking others: on the only voter. The order
-// matters: the commit index first, then that this node still leads in the term whose first entry it has applied.
+// matters: the commit index first, then that this node still leads in the term whose first entry it has applied, and that there is nobody
+// else.
 func (n *Node) readIndex() (index uint64, ok bool) {
 	term, _ := n.gate.state()
-	if n.peers != nil && !n.alone() {
-		return 0, false
-	}
-	if term == 0 {
-		return n.raft.CommitIndex(), n.readsAlone()
-	}
 	index = n.raft.CommitIndex()
-	return index, n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term
+	if term == 0 {
+		return index, n.readsAlone()
+	}
+	return index, n.leads(term) && (n.peers == nil || n.alone())
 }
 
 func (n *Node) waitApplied(ctx context.Context, index uint64, asked time.Time) error {

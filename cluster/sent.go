@@ -12,13 +12,26 @@ import (
 
 // sentProposal is what is kept of a proposal that is on its way through a leader, or was.
 type sentProposal struct {
-	// first is when it was first sent; only the goroutine that has the proposal in its hands uses it.
+	// first is when it was first on its way, into this node's log or another's; only the goroutine that has the proposal in its
+	// hands uses it.
 	first time.Time
 	// hash is that of its command, while registered; both are guarded by sentCommands.mu, accepted too.
 	hash       uint64
 	registered bool
 	// accepted is the index of the log entry that has it, as a leader says; 0 for none.
 	accepted uint64
+}
+
+// begin notes when a proposal is on its way, if it is for the first time.
+func (s *sentProposal) begin(now time.Time) {
+	if s.first.IsZero() {
+		s.first = now
+	}
+}
+
+// tooOld reports that another try might take effect again.
+func (s *sentProposal) tooOld(now time.Time) bool {
+	return !s.first.IsZero() && now.Sub(s.first) > retryFor
 }
 
 // sentCommands are the commands that this node waits to see in the log: it applies them itself, so no result has to travel. One is

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -25,6 +27,10 @@ var (
 // somebody has to be sent one. A snapshot that comes in is staged beside the store until it is restored.
 type snapshots struct {
 	store *store.Store
+	// stalled is called when a snapshot that comes in stands still, to end the stream that it comes on; nil without other nodes.
+	stalled func()
+	// underway: one comes in. For tests.
+	underway atomic.Bool
 
 	// mu guards incoming and last.
 	mu       sync.Mutex
@@ -138,6 +144,8 @@ type sink struct {
 	pipe   *io.PipeWriter
 	staged chan stagedOrErr
 	done   bool
+	// stall goes off when no part comes; nil without pipe, and where nobody wants to know.
+	stall *time.Timer
 }
 
 type stagedOrErr struct {
@@ -152,6 +160,7 @@ func (k *sink) ID() string { return k.meta.ID }
 func (k *sink) Write(p []byte) (int, error) {
 	if k.pipe == nil {
 		k.meta.ID = k.snapshots.nextID()
+		k.snapshots.underway.Store(true)
 		r, w := io.Pipe()
 		k.pipe, k.staged = w, make(chan stagedOrErr, 1)
 		go func() {
@@ -159,10 +168,26 @@ func (k *sink) Write(p []byte) (int, error) {
 			r.CloseWithError(errors.Join(err, io.ErrClosedPipe))
 			k.staged <- stagedOrErr{staged, err}
 		}()
+		if k.snapshots.stalled != nil {
+			k.stall = time.AfterFunc(readStall, k.snapshots.stalled)
+		}
 	}
+	k.listen(false) // to stage is no standing still
 	n, err := k.pipe.Write(p)
 	k.meta.Size += int64(n)
+	k.listen(true)
 	return n, err
+}
+
+// listen begins to wait for the next part, or ends that.
+func (k *sink) listen(on bool) {
+	switch {
+	case k.stall == nil:
+	case on:
+		k.stall.Reset(readStall)
+	default:
+		k.stall.Stop()
+	}
 }
 
 // Close ends the stream and waits until it is staged whole.
@@ -171,6 +196,8 @@ func (k *sink) Close() error {
 		return nil
 	}
 	k.done = true
+	k.listen(false)
+	k.snapshots.underway.Store(false)
 	k.pipe.Close()
 	got := <-k.staged
 	if got.err != nil {
@@ -185,6 +212,8 @@ func (k *sink) Cancel() error {
 		return nil
 	}
 	k.done = true
+	k.listen(false)
+	k.snapshots.underway.Store(false)
 	k.pipe.CloseWithError(errCancelled)
 	if got := <-k.staged; got.err == nil {
 		return got.staged.Close()

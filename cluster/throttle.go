@@ -2,8 +2,10 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -64,8 +66,10 @@ func (t *ackTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddre
 	if err != nil {
 		return err
 	}
-	defer leave()
-	slow := &throttled{from: data, throttle: t.snapshots, term: request.Term, began: time.Now()}
+	once := sync.OnceFunc(leave)
+	defer once()
+	// The follower may take its time to install it: the next one's turn begins when all is sent.
+	slow := &throttled{from: data, throttle: t.snapshots, term: request.Term, began: time.Now(), sent: once}
 	return t.NetworkTransport.InstallSnapshot(id, target, request, response, slow)
 }
 
@@ -76,6 +80,8 @@ type throttled struct {
 	term     uint64
 	began    time.Time
 	read     int64
+	// sent is called when all was read; it may be nil.
+	sent func()
 }
 
 // snapshotChunk bounds one read, so that the rate is even.
@@ -96,5 +102,8 @@ func (r *throttled) Read(p []byte) (int, error) {
 	}
 	n, err := r.from.Read(p[:min(len(p), snapshotChunk)])
 	r.read += int64(n)
+	if errors.Is(err, io.EOF) && r.sent != nil {
+		r.sent()
+	}
 	return n, err
 }

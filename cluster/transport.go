@@ -17,13 +17,19 @@ const (
 	maxPooledStreams = 3
 	rpcTimeout       = 10 * time.Second
 	dialTimeout      = 2 * time.Second
+	// writeStall is how long one write may take. Raft gives a snapshot 10 s for each 256 KiB in all, so hours: a follower that is stopped
+	// would keep the turn of the others.
+	writeStall = 30 * time.Second
+	// readStall is how long a snapshot that comes in may stand still. Raft reads it in its main goroutine, which does not vote meanwhile.
+	readStall = 10 * time.Second
 )
 
 // An ackTransport remembers, per peer, when the newest request was sent that the peer answered in the same term. That is what a
 // strict read round asks for; raft.VerifyLeader also takes the answer to a request from before the read began.
 type ackTransport struct {
 	*raft.NetworkTransport
-	logger *endLogger
+	logger  *endLogger
+	streams *ownStreams
 	// snapshots bounds what is sent of snapshots.
 	snapshots *throttle
 	// acked has a token when an answer came.
@@ -48,10 +54,11 @@ type ack struct {
 
 func newTransport(port Port, addresses raft.ServerAddressProvider, snapshots *throttle, logger hclog.Logger) *ackTransport {
 	quiet := &endLogger{Logger: logger}
+	streams := &ownStreams{StreamLayer: port.Streams(), open: map[*ownConn]struct{}{}}
 	return &ackTransport{
-		logger: quiet,
+		logger: quiet, streams: streams,
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-			Stream: &ownStreams{StreamLayer: port.Streams(), open: map[*ownConn]struct{}{}}, ServerAddressProvider: addresses, Logger: quiet,
+			Stream: streams, ServerAddressProvider: addresses, Logger: quiet,
 			MaxPool: maxPooledStreams, MaxRPCsInFlight: maxRPCsInFlight, Timeout: rpcTimeout,
 		}),
 		snapshots: snapshots, acked: make(chan struct{}, 1), acks: map[raft.ServerID]ack{},
@@ -154,7 +161,7 @@ func (s *ownStreams) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.own(c)
+	return s.own(c, true)
 }
 
 // Dial makes a stream.
@@ -163,16 +170,16 @@ func (s *ownStreams) Dial(address raft.ServerAddress, timeout time.Duration) (ne
 	if err != nil {
 		return nil, err
 	}
-	return s.own(c)
+	return s.own(c, false)
 }
 
-func (s *ownStreams) own(c net.Conn) (net.Conn, error) {
+func (s *ownStreams) own(c net.Conn, accepted bool) (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, errors.Join(net.ErrClosed, c.Close())
 	}
-	o := &ownConn{Conn: c, streams: s}
+	o := &ownConn{Conn: c, streams: s, accepted: accepted}
 	s.open[o] = struct{}{}
 	return o, nil
 }
@@ -190,9 +197,45 @@ func (s *ownStreams) Close() error {
 	return err
 }
 
+// endAccepted ends the streams that others have made. They make new ones.
+func (s *ownStreams) endAccepted() {
+	s.mu.Lock()
+	var accepted []*ownConn
+	for c := range s.open {
+		if c.accepted {
+			accepted = append(accepted, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range accepted {
+		c.Close() // whoever reads from it finds out
+	}
+}
+
 type ownConn struct {
 	net.Conn
-	streams *ownStreams
+	streams  *ownStreams
+	accepted bool
+	// limit is the deadline that Raft has set; it reads and writes from one goroutine.
+	limit time.Time
+}
+
+// SetDeadline bounds what comes.
+func (c *ownConn) SetDeadline(t time.Time) error {
+	c.limit = t
+	return c.Conn.SetDeadline(t)
+}
+
+// Write writes, and gives up when nothing of it is taken for long.
+func (c *ownConn) Write(p []byte) (int, error) {
+	due := time.Now().Add(writeStall)
+	if !c.limit.IsZero() && c.limit.Before(due) {
+		due = c.limit
+	}
+	if err := c.Conn.SetWriteDeadline(due); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
 }
 
 // Close closes the stream.

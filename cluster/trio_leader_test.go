@@ -126,10 +126,40 @@ func TestALeaderWhoseClockIsOffGivesWay(t *testing.T) {
 	})
 }
 
+// TestALeaderAheadOfTheOneOtherStampsByTheRows: the clock of one of three nodes is an hour ahead since it began, and another node is gone.
+// Two clocks cannot tell which is wrong; instants go on as before all the same, or request ids would be forgotten while their calls
+// are tried again.
+func TestALeaderAheadOfTheOneOtherStampsByTheRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const wrong = 2
+		c := newTrio(t, 3, func(i int, config *Config) {
+			if i == wrong {
+				config.Clock = func() time.Time { return time.Now().Add(time.Hour) }
+			}
+		})
+		old, at := c.leader(wrong)
+		propose(t, old, repeatable(t, 0))
+		c.agree()
+		c.crash(1 - at)
+		ahead := c.nodes[wrong]
+		if err := old.TransferLeadership(timeout(t), ahead.Identity().NodeID); err != nil {
+			t.Fatal(err)
+		}
+		c.leader(at)
+		if r := propose(t, ahead, repeatable(t, 0)); !r.Replayed {
+			t.Errorf("the command took effect again: %v", r.Err)
+		}
+		if instant := time.Unix(0, ahead.Machine().Store().System().Instant); instant.Sub(time.Now()).Abs() > time.Minute {
+			t.Errorf("instant is %v, now is %v", instant, time.Now())
+		}
+		c.agree()
+	})
+}
+
 func TestAJumpIsNotStampedUntilItIsConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ahead time.Duration
-		g := newJumpGuard(func() time.Time { return time.Now().Add(ahead) })
+		g := newJumpGuard(func() time.Time { return time.Now().Add(ahead) }, func() *reading { return nil })
 		time.Sleep(time.Hour)
 		want := func(what string, at time.Time) {
 			t.Helper()
@@ -166,19 +196,22 @@ func TestCompareClocks(t *testing.T) {
 		name               string
 		others             []voterStatus
 		asked              int
-		off                time.Duration
-		confirms, wantsOff bool
+		off, vouched       time.Duration
+		majority, wantsOff bool
 	}{
-		{"all the same", at(0, 0), 2, 0, true, false},
-		{"another is off", at(0, time.Hour), 2, 0, true, false},
-		{"this one is ahead", at(-time.Hour, -time.Hour), 2, time.Hour, false, true},
-		{"this one is behind", at(time.Hour, 2*time.Hour), 2, -time.Hour, false, true},
-		{"two differ", at(time.Hour), 2, -30 * time.Minute, false, false},
-		{"no majority", at(), 2, 0, false, false},
+		{"all the same", at(0, 0), 2, 0, 0, true, false},
+		{"another is off", at(0, time.Hour), 2, 0, 0, true, false},
+		{"this one is ahead", at(-time.Hour, -time.Hour), 2, time.Hour, -time.Hour, true, true},
+		{"this one is behind", at(time.Hour, 2*time.Hour), 2, -time.Hour, time.Hour, true, true},
+		{"two differ", at(time.Hour), 2, -30 * time.Minute, 0, true, false},
+		{"two differ, this one is ahead", at(-time.Hour), 2, 30 * time.Minute, -time.Hour, true, false},
+		{"three of five", at(-time.Hour, time.Minute), 4, 0, -time.Hour, true, false},
+		{"no majority", at(), 2, 0, 0, false, false},
+		{"alone", at(), 0, 0, 0, true, false},
 	} {
 		got := compare(c.others, c.asked)
-		if got.off != c.off || got.confirms() != c.confirms || got.isOff() != c.wantsOff {
-			t.Errorf("%s: off %v, confirms %v, is off %v", c.name, got.off, got.confirms(), got.isOff())
+		if got.off != c.off || got.vouched != c.vouched || got.majority != c.majority || got.isOff() != c.wantsOff {
+			t.Errorf("%s: off %v, vouched %v, majority %v, is off %v", c.name, got.off, got.vouched, got.majority, got.isOff())
 		}
 	}
 }

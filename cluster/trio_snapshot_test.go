@@ -3,15 +3,19 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
+	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
 )
 
 // small is a node whose log is cut soon.
@@ -123,6 +127,42 @@ func TestAFollowerThatWasAwayGetsASnapshot(t *testing.T) {
 	})
 }
 
+// TestASnapshotThatStandsStillHoldsUpNobody: the leader is stopped while it sends a snapshot to a voter, whose vote the others need.
+func TestASnapshotThatStandsStillHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTrio(t, 3, func(i int, config *Config) {
+			small(i, config)
+			config.Peers.SnapshotRate = 256 << 10
+		})
+		leader, at := c.leader()
+		var large logpb.Command
+		if err := proto.Unmarshal(repeatable(t, 0), &large); err != nil {
+			t.Fatal(err)
+		}
+		noise := make([]byte, 1<<20)
+		rand.NewChaCha8([32]byte{}).Read(noise) // never fails
+		large.GetCreateSession().Session.Metadata = map[string]string{"k": hex.EncodeToString(noise)}
+		i := c.followers(at)[0]
+		away := c.nodes[i]
+		c.network.cutLink(addressOf(at), addressOf(i), true)
+		propose(t, leader, encode(t, &large))
+		c.nodes[i] = nil
+		sessions := c.cutLog(1)
+		c.nodes[i] = away
+		c.network.cutLink(addressOf(at), addressOf(i), false)
+		c.until("the snapshot to be under way", func() bool { return away.snapshots.underway.Load() })
+		c.network.cutOff(addressOf(at), true)
+		c.nodes[at] = nil
+		c.until("the one that is there to want a vote", func() bool { return c.nodes[c.followers(i)[0]].raft.State() == raft.Candidate })
+		c.until("the snapshot to be given up", func() bool { return !away.snapshots.underway.Load() })
+		next, _ := c.leader(at)
+		propose(t, next, repeatable(t, sessions))
+		c.nodes[at] = leader
+		c.network.cutOff(addressOf(at), false)
+		c.wantOnce(sessions + 1)
+	})
+}
+
 // TestADivergedLogIsFenced gives a follower a tail that nobody agreed on, past the place where the snapshot it needs ends. It ends, with
 // its log removed, and comes back whole.
 func TestADivergedLogIsFenced(t *testing.T) {
@@ -181,12 +221,16 @@ func TestSnapshotsAreSentInTurnAndNotTooFast(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		slow := &throttled{from: bytes.NewReader(make([]byte, 5<<20)), throttle: th, term: 1, began: began}
+		ended := 0
+		slow := &throttled{from: bytes.NewReader(make([]byte, 5<<20)), throttle: th, term: 1, began: began, sent: func() { ended++ }}
 		if n, err := io.Copy(io.Discard, slow); n != 5<<20 || err != nil {
 			t.Errorf("copied %d: %v", n, err)
 		}
 		if took := time.Since(began); took < 4*time.Second || took > 6*time.Second {
 			t.Errorf("5 MiB at 1 MiB/s took %v", took)
+		}
+		if ended != 1 {
+			t.Errorf("told %d times that all is sent", ended)
 		}
 		second := make(chan error, 1)
 		go func() {
