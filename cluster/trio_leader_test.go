@@ -149,7 +149,7 @@ func TestALeaderAheadOfTheOneOtherStampsByTheRows(t *testing.T) {
 		if r := propose(t, ahead, repeatable(t, 0)); !r.Replayed {
 			t.Errorf("the command took effect again: %v", r.Err)
 		}
-		if instant := time.Unix(0, ahead.Machine().Store().System().Instant); instant.Sub(time.Now()).Abs() > time.Minute {
+		if instant := time.Unix(0, ahead.Machine().Store().System().Instant); time.Until(instant).Abs() > time.Minute {
 			t.Errorf("instant is %v, now is %v", instant, time.Now())
 		}
 		c.agree()

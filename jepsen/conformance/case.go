@@ -87,6 +87,7 @@ func Cases() []Case {
 		meterCases(),
 		transferCases(),
 		memberCases(),
+		backupCases(),
 		restartCases(),
 		hostileCases(),
 		concurrencyCases(),

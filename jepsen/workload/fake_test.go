@@ -248,7 +248,7 @@ func (f *fake) GetMetrics(context.Context, *emptypb.Empty) (*pb.MetricsResponse,
 }
 
 func (f *fake) StreamEvents(q *pb.StreamEventsRequest, s grpc.ServerStreamingServer[pb.Event]) error {
-	next, grown := f.from(q)
+	next := f.from(q)
 	last := ""
 	if next > 0 {
 		last = fmt.Sprintf("00000001-%016x-00000000", next-1)
@@ -257,8 +257,7 @@ func (f *fake) StreamEvents(q *pb.StreamEventsRequest, s grpc.ServerStreamingSer
 		return err
 	}
 	for {
-		var some []*pb.Event
-		some, grown = f.after(next)
+		some, grown := f.after(next)
 		for _, e := range some {
 			if err := s.Send(e); err != nil {
 				return err
@@ -274,17 +273,17 @@ func (f *fake) StreamEvents(q *pb.StreamEventsRequest, s grpc.ServerStreamingSer
 }
 
 // from is the number of the first event that a stream begins with.
-func (f *fake) from(q *pb.StreamEventsRequest) (int, <-chan struct{}) {
+func (f *fake) from(q *pb.StreamEventsRequest) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if q.GetFromBeginning() {
-		return 0, f.grown
+		return 0
 	}
 	at := slices.IndexFunc(f.events, func(e *pb.Event) bool { return e.GetId() == q.GetAfterEventId() })
 	if at < 0 {
-		return len(f.events), f.grown
+		return len(f.events)
 	}
-	return at + 1, f.grown
+	return at + 1
 }
 
 // after are the events from a number on, with the lie if it is one of the telling.
