@@ -119,8 +119,9 @@ func revisionRises(t *testing.T, e *Env) {
 
 func consistencyLevels(t *testing.T, e *Env) {
 	session := e.session(t).GetId()
+	made := strconv.FormatUint(e.readRevision(t, session), 10) // another node may not have heard of it yet
 	read := func(level string) error {
-		ctx := with(t.Context(), "memory-graph-consistency", level)
+		ctx := with(t.Context(), "memory-graph-consistency", level, "memory-graph-min-revision", made)
 		_, err := e.Graph.GetSession(ctx, &graphpb.GetSessionRequest{SessionId: session})
 		return err
 	}
@@ -140,7 +141,8 @@ func consistencyLevels(t *testing.T, e *Env) {
 
 func maxStaleness(t *testing.T, e *Env) {
 	request := &graphpb.GetSessionRequest{SessionId: e.session(t).GetId()}
-	ctx := with(t.Context(), "memory-graph-consistency", "bounded")
+	made := strconv.FormatUint(e.readRevision(t, request.GetSessionId()), 10) // another node may not have heard of it yet
+	ctx := with(t.Context(), "memory-graph-consistency", "bounded", "memory-graph-min-revision", made)
 	must(e.Graph.GetSession(with(ctx, "memory-graph-max-staleness", "5s"), request))(t)
 	must(e.Graph.GetSession(with(ctx, "memory-graph-max-staleness", "1m30s"), request))(t)
 	for _, bad := range []string{"soon", "5", "-1s"} {
