@@ -18,7 +18,7 @@ const graphService = "llm.memory.graph.v1.MemoryGraphService"
 
 func serviceCases() []Case {
 	return []Case{
-		{Name: "health_is_serving_with_version_and_uptime", Section: "11", Run: healthServing, Calls: []string{health}},
+		{Name: "health_is_serving_with_version_and_uptime", Section: "11", OneNode: true, Run: healthServing, Calls: []string{health}},
 		{Name: "grpc_health_answers_overall_and_by_service", Section: "11", Run: grpcHealth, Calls: []string{healthCheck, healthList}},
 		{Name: "grpc_health_watch_tells_the_end", Section: "11", Run: grpcHealthWatch, Calls: []string{healthWatch}},
 		{Name: "reflection_v1_lists_all_services", Section: "11", Run: reflectionV1, Calls: []string{reflection}},
@@ -26,7 +26,7 @@ func serviceCases() []Case {
 		{Name: "metrics_of_an_empty_store_are_0_0_0", Section: "15", Run: emptyMetrics, Calls: []string{getMetrics}},
 		{Name: "metrics_count_nodes_edges_and_sessions", Section: "11", Run: metricsCount,
 			Calls: []string{getMetrics, deleteNode, closeSession, deleteSession}},
-		{Name: "metrics_measure_latency_and_rate", Section: "11", Run: metricsMeasure, Calls: []string{getMetrics, addPrompt, getNode}},
+		{Name: "metrics_measure_latency_and_rate", Section: "11", OneNode: true, Run: metricsMeasure, Calls: []string{getMetrics, addPrompt, getNode}},
 		{Name: "unknown_calls_do_not_disturb_the_server", Section: "2", Run: unknownCalls, Calls: []string{health}},
 	}
 }
