@@ -68,8 +68,8 @@ func (c Config) split(options []grpc.CallOption) (settings, []grpc.CallOption) {
 }
 
 // outgoing adds the metadata of a call to those that the caller has put into ctx, which win. It returns the idempotency key
-// that the call is sent with, "" for none.
-func (s settings) outgoing(ctx context.Context, k kind) (_ context.Context, key string) {
+// that the call is sent with, "" for none, and whether that is one of ours, which nodes forget soon.
+func (s settings) outgoing(ctx context.Context, k kind) (_ context.Context, key string, minted bool) {
 	given, _ := metadata.FromOutgoingContext(ctx)
 	var pairs []string
 	add := func(name, value string) {
@@ -84,7 +84,7 @@ func (s settings) outgoing(ctx context.Context, k kind) (_ context.Context, key 
 		key = s.key
 		add(keyIdempotency, key)
 	case k == writes && !s.once:
-		key = mint()
+		key, minted = mint(), true
 		add(keyIdempotency, key)
 		add(keyLife, lifeRetry)
 	}
@@ -105,7 +105,7 @@ func (s settings) outgoing(ctx context.Context, k kind) (_ context.Context, key 
 	if len(pairs) > 0 {
 		ctx = metadata.AppendToOutgoingContext(ctx, pairs...)
 	}
-	return ctx, key
+	return ctx, key, minted
 }
 
 // mint makes a key that no other call has: 128 random bits.

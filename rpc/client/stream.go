@@ -54,7 +54,7 @@ func (c *Client) newStream(ctx context.Context, desc *grpc.StreamDesc, method st
 	s, options := c.cfg.split(options)
 	k := kindOf(method)
 	s.minRevision = max(s.minRevision, seen.revision())
-	ctx, key := s.outgoing(ctx, k)
+	ctx, key, _ := s.outgoing(ctx, k)
 	a := call{client: c, method: method, kind: k, key: key, once: s.once, seen: seen}
 	if desc.ClientStreams || k == other {
 		return c.upload(ctx, desc, a, options)

@@ -20,6 +20,9 @@ type call struct {
 	kind   kind
 	key    string
 	once   bool
+	// minted: nodes remember the key for a quarter of an hour. began is when the first attempt did.
+	minted bool
+	began  time.Time
 	tries  tries
 	// lost says that an attempt may have taken effect.
 	lost bool
@@ -34,9 +37,9 @@ func (c *Client) invoke(ctx context.Context, method string, args, reply any, opt
 		ctx = limited
 	}
 	s, options := c.cfg.split(options)
-	a := &call{client: c, method: method, kind: kindOf(method), once: s.once, seen: seen}
+	a := &call{client: c, method: method, kind: kindOf(method), once: s.once, seen: seen, began: time.Now()}
 	s.minRevision = max(s.minRevision, seen.revision())
-	ctx, a.key = s.outgoing(ctx, a.kind)
+	ctx, a.key, a.minted = s.outgoing(ctx, a.kind)
 	if s.tell != nil {
 		a.seen = s.tell
 	}
@@ -112,6 +115,11 @@ func (a *call) failed(ctx, held context.Context, n *node, sent bool, err error) 
 	return answer{err, v}
 }
 
+// repeatFor is how long a change that may have taken effect is repeated with a key of ours: later nodes may have forgotten the key.
+const repeatFor = 10 * time.Minute
+
+var errForgotten = fmt.Errorf("it may have taken effect, and is not repeated after %v: nodes forget the key that it was sent with; give one to have it remembered for a day", repeatFor)
+
 // next decides whether there is another attempt, and waits until it is time for it. The error is that of the call.
 func (a *call) next(ctx context.Context, n *node, err error) error {
 	var said answer
@@ -123,6 +131,8 @@ func (a *call) next(ctx context.Context, n *node, err error) error {
 		return a.fail(said.error, context.Cause(ctx))
 	case !said.verdict.again || a.once:
 		return a.fail(said.error, nil)
+	case a.minted && a.lost && time.Since(a.began) > repeatFor:
+		return a.fail(said.error, errForgotten)
 	case a.client.cfg.FailFast && a.triedAll():
 		return a.fail(said.error, errors.New("no node can do it"))
 	}

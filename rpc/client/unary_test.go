@@ -110,6 +110,21 @@ func TestALostReplyIsOneEffect(t *testing.T) {
 	})
 }
 
+// TestALostChangeIsNotRepeatedForEver: nodes forget the key of a retry after a quarter of an hour; then the change would take effect again.
+func TestALostChangeIsNotRepeatedForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, "10.0.0.1:1")
+		f.nodes["10.0.0.1:1"].lose = func(string) error { return status.Error(codes.Unavailable, "the connection broke") }
+		c := f.client()
+		began := time.Now()
+		_, err := create(t, c, time.Hour)
+		var failed *client.Error
+		if took := time.Since(began); !errors.As(err, &failed) || !failed.MayHaveHappened || took < 10*time.Minute || took > 12*time.Minute || len(f.sessions) != 1 {
+			t.Errorf("after %v: %v, and %d sessions", took, err, len(f.sessions))
+		}
+	})
+}
+
 // TestACallersKeyIsKept, given as an option or as metadata, and not taken for one of ours.
 func TestACallersKeyIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
