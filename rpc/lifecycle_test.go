@@ -103,7 +103,7 @@ func TestReflection(t *testing.T) {
 	}
 	want := []string{
 		"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
-		"llm.memory.graph.v1.GraphTransferService", "llm.memory.graph.v1.MemoryGraphService",
+		"llm.memory.graph.v1.BackupService", "llm.memory.graph.v1.GraphTransferService", "llm.memory.graph.v1.MemoryGraphService",
 	}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("services (-want +got):\n%s", diff)
