@@ -39,7 +39,7 @@ func (n *Node) peerStatus() *peerpb.StatusReply {
 	meta, sys := n.Identity(), n.machine.Store().System()
 	leader, _ := n.route.get()
 	lastIndex, lastTerm := n.lastLog()
-	return &peerpb.StatusReply{
+	reply := &peerpb.StatusReply{
 		NodeId: meta.NodeID, ClusterId: meta.ClusterID, Lineage: meta.Lineage,
 		State: n.raft.State().String(), LeaderId: leader.NodeID, Term: n.raft.CurrentTerm(),
 		LastLogIndex: lastIndex, LastLogTerm: lastTerm, Committed: n.raft.CommitIndex(),
@@ -49,6 +49,10 @@ func (n *Node) peerStatus() *peerpb.StatusReply {
 		Servers: uint32(len(n.members().Servers)), ReadReplica: n.config.Peers != nil && n.config.Peers.ReadReplica,
 		Ready: n.Ready() == nil,
 	}
+	if n.peers != nil {
+		reply.CommandsForwarded, reply.ReadIndexesAsked, reply.ReadIndexesAnswered = n.forward.forwarded.Load(), n.asks.asked.Load(), n.peers.readIndexes.Load()
+	}
+	return reply
 }
 
 // sinceContact is how long ago this node heard from the leader, 0 on the leader, -1 for never.

@@ -135,6 +135,17 @@ func TestThreeNodesOverTLS(t *testing.T) {
 	for i := range 9 {
 		write(t, nodes[i%3], i)
 	}
+	var forwarded uint64
+	for _, n := range nodes[1:] {
+		status, err := nodes[0].PeerStatus(t.Context(), n.id(), n.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forwarded += status.CommandsForwarded
+	}
+	if forwarded == 0 {
+		t.Error("two nodes took writes, one of them leads at most, and neither says that it forwarded any")
+	}
 	if err := nodes[0].Close(); err != nil {
 		t.Fatal(err)
 	}
