@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 func act(how string) int {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
-	fmt.Fprintln(os.Stderr, "started with", strings.Join(os.Args[1:], " "))
+	fmt.Println("started with", strings.Join(os.Args[1:], " ")) // where the ready line comes, so before it
 	switch how {
 	case "fails":
 		return 3
