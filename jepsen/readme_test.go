@@ -32,7 +32,7 @@ func TestTheReadmeRuns(t *testing.T) {
 		}
 	})
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bash, "-euo", "pipefail", "-c", script(t, binary))
 	cmd.Dir = ".." // the README speaks of paths in the repository

@@ -22,9 +22,10 @@ const nowhere = "02:00:00:00:00:99"
 const (
 	// Where the client is in the network; node n has n + 1.
 	clientHost = 254
-	// How long a probe may take that gets through.
-	probeWithin = time.Second
-	basePort    = 50051
+	// How often a probe is sent.
+	probeEvery = 100 * time.Millisecond
+	// basePort is below those that the kernel hands out to whoever connects.
+	basePort = 20051
 )
 
 // Namespaces is a network of this test alone: each node has a network namespace, so has the client, and a bridge in another one
@@ -121,8 +122,8 @@ func (n *Namespaces) Mend(from, to int) error {
 	return n.place(from).ip("neigh", "del", host(to), "dev", "eth0")
 }
 
-// Reaches asks whether a packet from one node arrives at another, by sending some.
-func (n *Namespaces) Reaches(from, to int) (arrived bool, err error) {
+// Reaches asks whether a packet from one node arrives at another, by sending some until one does or the time is over.
+func (n *Namespaces) Reaches(from, to int, within time.Duration) (arrived bool, err error) {
 	var in net.PacketConn
 	err = n.place(to).within(func() (err error) {
 		in, err = net.ListenPacket("udp", net.JoinHostPort(host(to), "0"))
@@ -141,17 +142,18 @@ func (n *Namespaces) Reaches(from, to int) (arrived bool, err error) {
 		return false, fmt.Errorf("probe: %w", err)
 	}
 	defer func() { _ = out.Close() }()
-	if _, err := out.Write([]byte("probe")); err != nil {
-		return false, fmt.Errorf("probe: %w", err)
+	for end := time.Now().Add(within); time.Now().Before(end); {
+		if _, err := out.Write([]byte("probe")); err != nil {
+			return false, fmt.Errorf("probe: %w", err)
+		}
+		if err := in.SetReadDeadline(time.Now().Add(probeEvery)); err != nil {
+			return false, fmt.Errorf("probe: %w", err)
+		}
+		if _, _, err = in.ReadFrom(make([]byte, 16)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err == nil, err
+		}
 	}
-	if err := in.SetReadDeadline(time.Now().Add(probeWithin)); err != nil {
-		return false, fmt.Errorf("probe: %w", err)
-	}
-	_, _, err = in.ReadFrom(make([]byte, 16))
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return false, nil
-	}
-	return err == nil, err
+	return false, nil
 }
 
 // Close implements Network.

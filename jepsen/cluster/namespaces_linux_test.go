@@ -5,6 +5,7 @@ package cluster_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/jepsen/cluster"
 )
@@ -31,7 +32,11 @@ func TestACutIsOneWay(t *testing.T) {
 	network := namespaces(t, 3)
 	wantReach := func(from, to int, want bool) {
 		t.Helper()
-		got, err := network.Reaches(from, to)
+		within := time.Minute // long enough for what arrives
+		if !want {
+			within = time.Second
+		}
+		got, err := network.Reaches(from, to, within)
 		if err != nil {
 			t.Fatal(err)
 		}

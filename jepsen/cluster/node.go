@@ -27,9 +27,10 @@ var (
 	ErrExited = errors.New("process ended before it was ready")
 )
 
+// Bounds of what a server must do in the end, on a machine that has very much else to do.
 const (
-	readyWithin = 60 * time.Second
-	stopWithin  = 30 * time.Second
+	readyWithin = 5 * time.Minute
+	stopWithin  = 3 * time.Minute
 )
 
 // TrailingLogs is the least number of log entries that a server keeps behind a snapshot (D20).
@@ -98,7 +99,7 @@ func New(options Options) *Node {
 	return &Node{options: options}
 }
 
-// Start runs the node and returns when it has said that it is ready, at the latest after a minute.
+// Start runs the node and returns when it has said that it is ready, at the latest after five minutes.
 func (n *Node) Start(ctx context.Context) error {
 	if err := n.Launch(); err != nil {
 		return err
@@ -188,7 +189,7 @@ func (n *Node) current() *process {
 	return n.run
 }
 
-// Stop asks the process to end and waits for it; any exit code but 0 is an error. It kills after 30 s.
+// Stop asks the process to end and waits for it; any exit code but 0 is an error. It kills after three minutes.
 func (n *Node) Stop(ctx context.Context) error {
 	run := n.current()
 	if run == nil {

@@ -72,8 +72,14 @@ func startSkewed(cmd *exec.Cmd, start func() error) (*clock, error) {
 
 func replaceClock(pid int) (*clock, error) {
 	var state syscall.WaitStatus
-	if _, err := syscall.Wait4(pid, &state, 0, nil); err != nil { // it stops at its first instruction
-		return nil, fmt.Errorf("wait for the first instruction: %w", err)
+	for { // it stops at its first instruction
+		_, err := syscall.Wait4(pid, &state, 0, nil)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			return nil, fmt.Errorf("wait for the first instruction: %w", err)
+		}
 	}
 	mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", pid), os.O_RDWR, 0)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 
 const (
 	// commandWithin bounds one call of the command line, its start included; askWithin one question to a node.
-	commandWithin = 20 * time.Second
-	askWithin     = 5 * time.Second
+	commandWithin = 3 * time.Minute
+	askWithin     = 30 * time.Second
 )
 
 var (

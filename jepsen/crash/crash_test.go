@@ -17,14 +17,14 @@ const (
 	seedVariable   = "MEMORY_GRAPH_CRASH_SEED"
 )
 
-// TestCrash kills a server under load four times, or as often as MEMORY_GRAPH_CRASH_ROUNDS says, from the seed
+// TestCrash kills a server under load three times, or as often as MEMORY_GRAPH_CRASH_ROUNDS says, from the seed
 // MEMORY_GRAPH_CRASH_SEED or a new one. Snapshots and compactions happen many times a round.
 func TestCrash(t *testing.T) {
 	binary, err := cluster.Binary(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	rounds := int(number(t, roundsVariable, 4))
+	rounds := int(number(t, roundsVariable, 3))
 	seed := number(t, seedVariable, rand.Uint64())
 	t.Logf("seed %d", seed)
 	folder := filepath.Join(t.TempDir(), "data")

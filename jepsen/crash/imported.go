@@ -260,7 +260,7 @@ func (l *life) told(got records) (seen int, err error) {
 func (l *life) theirs(event *graphpb.Event, id string) bool {
 	if event.GetType() == graphpb.EventType_EVENT_TYPE_EDGE_CREATED {
 		// The server makes the ids of most edges of writers; imports bring theirs, in the first version of names.
-		return !l.named(id)
+		return !named(id)
 	}
 	for _, w := range l.writers {
 		if w.model.created[id] || w.model.opened[id] {
@@ -271,4 +271,4 @@ func (l *life) theirs(event *graphpb.Event, id string) bool {
 }
 
 // named reports a UUID that was made from a name, as importers do.
-func (l *life) named(id string) bool { return len(id) == 36 && id[14] == '5' }
+func named(id string) bool { return len(id) == 36 && id[14] == '5' }

@@ -26,7 +26,8 @@ type ImportConfig struct {
 	Paths []string
 	// Seed decides on the load beside the import and on the moments of the crashes.
 	Seed uint64
-	// Rounds is the number of imports, each of which is killed once or more often; Writers that of those who write beside it.
+	// Rounds is the number of imports, each of which is killed once or more often; Writers that of those who write beside it. There are
+	// more rounds, up to four times as many, when no crash has come in the middle of an import by then.
 	Rounds, Writers int
 	// Logf tells what happens; it may be nil.
 	Logf func(format string, args ...any)
@@ -74,7 +75,8 @@ func RunImports(ctx context.Context, config ImportConfig) (ImportReport, error) 
 	if err := r.undisturbed(ctx); err != nil {
 		return r.report, fmt.Errorf("import without a crash: %w", err)
 	}
-	for range config.Rounds {
+	inTheMiddle := func() bool { return r.report.Partial > 0 && r.report.Seen > 0 }
+	for r.report.Rounds < config.Rounds || !inTheMiddle() && r.report.Rounds < 4*config.Rounds {
 		r.report.Rounds++
 		if err := r.round(ctx); err != nil {
 			return r.report, fmt.Errorf("seed %d, round %d: %w", config.Seed, r.report.Rounds, err)
@@ -191,8 +193,12 @@ func (r *importRun) crash(ctx context.Context, l *life) error {
 		busy.Go(func() { failures[i] = w.write(load, graph) })
 	}
 	busy.Go(func() { failures[len(l.writers)] = l.watcher.follow(load, graph) })
-	busy.Go(func() { _ = r.imports(load, address) }) // it fails when the server is killed
-	wait(ctx, time.Duration(r.random.Int64N(int64(r.took)*5/4+1)))
+	imported := make(chan struct{})
+	busy.Go(func() {
+		defer close(imported)
+		_ = r.imports(load, address) // it fails when the server is killed
+	})
+	r.moment(ctx, l, imported)
 	err = l.node.Kill()
 	r.report.Crashes++
 	busy.Wait()
@@ -203,6 +209,27 @@ func (r *importRun) crash(ctx context.Context, l *life) error {
 		return fmt.Errorf("right after the crash: %w", err)
 	}
 	return r.inspect(ctx, l)
+}
+
+// moment waits for the moment of a crash: one in four is any, the others come when a subscriber was told of some of what is imported, so
+// that they come in the middle however fast or slow that goes.
+func (r *importRun) moment(ctx context.Context, l *life, imported <-chan struct{}) {
+	if r.random.IntN(4) == 0 {
+		wait(ctx, time.Duration(r.random.Int64N(int64(r.took)*5/4+1)))
+		return
+	}
+	enough := l.watcher.imported.Load() + 1 + r.random.Int64N(int64(max(1, len(r.reference)-len(l.had))))
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for l.watcher.imported.Load() < enough {
+		select {
+		case <-tick.C:
+		case <-imported:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // inspect starts the killed server and holds what it has against what was told and acknowledged.

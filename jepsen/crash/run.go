@@ -48,7 +48,7 @@ const (
 	// So many writes, one after the other, come first: the log is then long enough to be cut.
 	ageing = cluster.TrailingLogs + 200
 	// What a call may take when the server lives.
-	callWithin = 30 * time.Second
+	callWithin = 3 * time.Minute
 )
 
 // run is a run under way.

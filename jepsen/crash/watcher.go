@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	graphpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1/graphgrpc"
@@ -20,6 +21,8 @@ var (
 // watcher follows the events from the first on, resumes after each crash, and never forgets what it was told.
 type watcher struct {
 	seen []*graphpb.Event
+	// imported counts those about records with ids as importers make them.
+	imported atomic.Int64
 }
 
 func (w *watcher) last() string {
@@ -52,6 +55,9 @@ func (w *watcher) take(event *graphpb.Event) error {
 		return fmt.Errorf("%w: %s with a chain of %d bytes after %s", errEvents, event.GetId(), len(event.GetChain()), w.last())
 	}
 	w.seen = append(w.seen, event)
+	if _, id, err := about(event); err == nil && named(id) {
+		w.imported.Add(1)
+	}
 	return nil
 }
 

@@ -2,11 +2,10 @@ package disk
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	mathrand "math/rand/v2"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -51,13 +50,13 @@ const (
 	// Between these is left for the writers of a round.
 	leastLeft, mostLeft = 2 * mib, 12 * mib
 	// So long may a change take to show.
-	showsWithin = 60 * time.Second
+	showsWithin = 5 * time.Minute
 	askAgain    = 50 * time.Millisecond
 )
 
 type run struct {
 	config  Config
-	random  *mathrand.Rand
+	random  *rand.Rand
 	node    *cluster.Node
 	conn    *grpc.ClientConn
 	client  graphgrpc.MemoryGraphServiceClient
@@ -69,7 +68,7 @@ type run struct {
 func Run(ctx context.Context, config Config) (Report, error) {
 	args := append(slices.Clone(config.Args), "--disk-reserve", fmt.Sprint(config.Reserve))
 	r := &run{
-		config: config, random: mathrand.New(mathrand.NewPCG(config.Seed, 1)),
+		config: config, random: rand.New(rand.NewPCG(config.Seed, 1)),
 		node: cluster.New(cluster.Options{Binary: config.Binary, DataDir: filepath.Join(config.Folder, "data"), Args: args}),
 	}
 	for i := range config.Writers {
@@ -125,16 +124,34 @@ func (r *run) round(ctx context.Context) error {
 	if err := r.writeUntilRefused(ctx); err != nil {
 		return err
 	}
-	if err := r.whileFull(ctx); err != nil {
+	if err := r.unlessEnded(ctx, r.whileFull); err != nil {
 		return fmt.Errorf("on the full disk: %w", err)
 	}
 	if err := os.Remove(r.filler()); err != nil {
 		return err
 	}
-	if err := r.recover(ctx); err != nil {
+	if err := r.unlessEnded(ctx, r.recover); err != nil {
 		return fmt.Errorf("with room again: %w", err)
 	}
+	if r.conn == nil { // it ended late
+		if err := r.recover(ctx); err != nil {
+			return fmt.Errorf("started with room again: %w", err)
+		}
+	}
 	return r.perhapsKill(ctx)
+}
+
+// unlessEnded does something that may fail when the server ends for want of room meanwhile, as one without a reserve may: its store
+// finds that out in the background.
+func (r *run) unlessEnded(ctx context.Context, do func(context.Context) error) error {
+	err := do(ctx)
+	if err == nil || r.conn == nil {
+		return err
+	}
+	if ended, why := r.hasEnded(ctx); ended || why != nil {
+		return why
+	}
+	return err
 }
 
 // whileFull: reads go on and the state shows, unless the server has ended, which only one without a reserve may. One with a
@@ -254,7 +271,7 @@ func (r *run) perhapsKill(ctx context.Context) error {
 	killed := r.node.Kill()
 	writing.Wait()
 	for i, w := range r.writers {
-		if !w.pending {
+		if !w.pending && !errors.Is(errs[i], errRefused) {
 			return fmt.Errorf("writer %d when the server was killed: %w", i, errs[i])
 		}
 	}
@@ -357,6 +374,14 @@ func (r *run) fill(left uint64) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyN(f, rand.Reader, int64(free-left))
+	_, err = io.CopyN(f, zeros{}, int64(free-left))
 	return errors.Join(err, f.Close())
+}
+
+// zeros are as many as are read.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }

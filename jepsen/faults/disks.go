@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -69,7 +68,7 @@ func (r *Rig) fill(ctx context.Context, node *cluster.Node, holds func() error) 
 }
 
 // left is what stays free: less than the reserve of the rig, more than what a node needs to go on following for a while.
-const left = 8 << 20
+const left = 12 << 20
 
 func fillDisk(dir, file string) error {
 	free, err := room(dir)
@@ -83,8 +82,16 @@ func fillDisk(dir, file string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyN(f, rand.Reader, free-left)
+	_, err = io.CopyN(f, zeros{}, free-left)
 	return errors.Join(err, f.Close())
+}
+
+// zeros are as many as are read.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 // awaitMetric waits until the metrics of a node have a line.

@@ -110,6 +110,9 @@ func (r *Rig) majority(cut []way) (all []*cluster.Node) {
 	return all
 }
 
+// A packet that gets through may take arrivesWithin; one that has not come after lostAfter is lost.
+const arrivesWithin, lostAfter = time.Minute, time.Second
+
 func proveCut(network *cluster.Namespaces, cut []way) error {
 	lost := make(map[way]bool)
 	for _, w := range cut {
@@ -120,7 +123,11 @@ func proveCut(network *cluster.Namespaces, cut []way) error {
 			if from == to {
 				continue
 			}
-			arrived, err := network.Reaches(from, to)
+			within := arrivesWithin
+			if lost[way{from, to}] {
+				within = lostAfter
+			}
+			arrived, err := network.Reaches(from, to, within)
 			if err != nil {
 				return err
 			}

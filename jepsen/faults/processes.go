@@ -141,17 +141,22 @@ func WipeFollower(ctx context.Context, r *Rig) (time.Duration, error) {
 
 // Transfer has leadership handed over.
 func Transfer(ctx context.Context, r *Rig) (time.Duration, error) {
-	leader, err := r.leader(ctx)
-	if err != nil {
-		return 0, err
-	}
 	at := time.Now()
-	answer, err := r.Cluster.Transfer(ctx, leader)
+	// On a busy machine leadership may go somewhere between two questions; then this one is asked again.
+	err := r.ask(ctx, "leadership is handed over", func(ctx context.Context) (bool, error) {
+		leader, err := r.leader(ctx)
+		if err != nil {
+			return false, err
+		}
+		at = time.Now()
+		answer, err := r.Cluster.Transfer(ctx, leader)
+		if err == nil && r.Cluster.NodeOf(answer.GetLeader()) == leader {
+			err = fmt.Errorf("%w: %s leads as before", ErrNotInForce, answer.GetLeader())
+		}
+		return err == nil, err
+	})
 	if err != nil {
 		return 0, err
-	}
-	if r.Cluster.NodeOf(answer.GetLeader()) == leader {
-		return 0, fmt.Errorf("%w: %s leads as before", ErrNotInForce, answer.GetLeader())
 	}
 	gap, err := r.longestGap(ctx, at, time.Now())
 	if err != nil {

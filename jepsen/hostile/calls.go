@@ -58,7 +58,7 @@ type answer struct {
 func (a answer) code() codes.Code { return status.Code(a.err) }
 
 // answerWithin is how long a message may take when it sets no deadline itself.
-const answerWithin = 60 * time.Second
+const answerWithin = 5 * time.Minute
 
 // send sends bytes as the messages of a call, and waits for what becomes of it. A stream of events that is accepted counts as
 // answered with its headers.

@@ -21,7 +21,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// lie is what a fake does wrong, once unless said otherwise, from its thirtieth write on.
+// lie is what a fake does wrong from its thirtieth write on: once where that stays so, else every time, for what it says once may be said
+// to somebody who has just gone, or in answer to a read that overlaps a write.
 type lie string
 
 const (
@@ -74,6 +75,16 @@ func (f *fake) serve(t *testing.T) string {
 		}
 	})
 	return l.Addr().String()
+}
+
+// liesAlways says whether it has come to lies that are told every time.
+func (f *fake) liesAlways(about lie) bool { return f.lies(about) || f.lied && f.lie == about }
+
+// hasLied says whether there was an occasion.
+func (f *fake) hasLied() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lied
 }
 
 // lies says whether now is the time for it.
@@ -224,8 +235,7 @@ func (f *fake) GetNode(_ context.Context, q *pb.GetNodeRequest) (*pb.Node, error
 	if n == nil {
 		return nil, status.Error(codes.NotFound, "no such node")
 	}
-	// A read that overlaps the write may return the old value: only one that does so every time is sure to be noticed.
-	if was := f.before[n.GetId()]; was != nil && (f.lies(readsOld) || f.lied && f.lie == readsOld) {
+	if was := f.before[n.GetId()]; was != nil && f.liesAlways(readsOld) {
 		n = was
 	}
 	return proto.Clone(n).(*pb.Node), nil
@@ -293,11 +303,11 @@ func (f *fake) after(next int) ([]*pb.Event, <-chan struct{}) {
 	defer f.mu.Unlock()
 	some := slices.Clone(f.events[min(next, len(f.events)):])
 	switch {
-	case len(some) > 0 && f.lies(doublesEvent):
+	case len(some) > 0 && f.liesAlways(doublesEvent):
 		some = slices.Insert(some, 0, some[0])
-	case len(some) > 1 && f.lies(swapsEvents):
+	case len(some) > 1 && f.liesAlways(swapsEvents):
 		some[0], some[1] = some[1], some[0]
-	case len(some) > 0 && next > 0 && f.lies(forksChain):
+	case len(some) > 0 && next > 0 && f.liesAlways(forksChain): // whoever reads from the beginning is told the truth
 		some[0] = proto.Clone(some[0]).(*pb.Event)
 		some[0].Chain[0]++
 	}

@@ -16,7 +16,7 @@ import (
 const lastEventHeader = "memory-graph-last-event"
 
 // verifyWithin bounds what is read of one node.
-const verifyWithin = 2 * time.Minute
+const verifyWithin = 5 * time.Minute
 
 // Verify holds every node against what the writers know; nobody may write meanwhile. On each node every record that was acknowledged is
 // there as it was, and nothing else; counters agree; the events from the first to the last are the same as the watchers were told,
