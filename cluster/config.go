@@ -75,6 +75,8 @@ type Config struct {
 	Folder string
 	// InMemory keeps log, vote and rows in memory: the same road, nothing survives the process.
 	InMemory bool
+	// Disk keeps what a node in memory has written, so that it comes back as after a crash; nil keeps nothing. Only with InMemory.
+	Disk Disk
 	// Name is the first part of the node id at the first start: 1 to 63 of a-z, 0-9 and hyphens inside.
 	Name string
 	// Version of the program, written down at the first start.
@@ -161,6 +163,7 @@ func (c Config) Validate() error {
 	}
 	t := c.Timing
 	add(!c.InMemory && c.Folder == "", "data folder is empty")
+	add(!c.InMemory && c.Disk != nil, "a disk that is simulated is for a node in memory")
 	add(c.Random == nil, "source of randomness is missing")
 	add(c.TrailingLogs < minTrailingLogs, "trailing logs are %d, at least %d", c.TrailingLogs, minTrailingLogs)
 	add(c.MaxLogBytes < minLogBytes, "log may have %d bytes, at least %d", c.MaxLogBytes, minLogBytes)

@@ -27,6 +27,9 @@ func (n *Node) openFiles() (files, error) {
 	if !n.config.InMemory {
 		return n.openDisk()
 	}
+	if n.config.Disk != nil {
+		return n.openSimulated(n.config.Disk)
+	}
 	meta, err := n.firstIdentity()
 	if err != nil {
 		return files{}, err

@@ -7,7 +7,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/identity"
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/raftlog"
 )
 
@@ -96,10 +95,8 @@ func (n *Node) Adopt(clusterID string, lineage uint32) error {
 func (n *Node) join(clusterID string, lineage uint32) error {
 	meta := n.Identity()
 	meta.ClusterID, meta.Lineage = clusterID, lineage
-	if !n.config.InMemory {
-		if err := identity.Save(identity.Folder(n.config.Folder), meta); err != nil {
-			return fmt.Errorf("join cluster %s: %w", clusterID, err)
-		}
+	if err := n.saveIdentity(meta); err != nil {
+		return fmt.Errorf("join cluster %s: %w", clusterID, err)
 	}
 	n.meta.Store(&meta)
 	n.peers.port.SetCluster(clusterID)

@@ -16,9 +16,11 @@ type memoryRow struct{ key, value []byte }
 
 type memoryTree = btree.BTreeG[memoryRow]
 
-// memoryEngine keeps the rows in a copy-on-write tree. What it holds is gone with the process, so it counts all of it as
-// durable.
+// memoryEngine keeps the rows in a copy-on-write tree. Without a slot what it holds is gone with the process, so it counts
+// all of it as durable.
 type memoryEngine struct {
+	// slot is where flushes go, nil for nowhere.
+	slot *memorySlot
 	mu   sync.Mutex
 	tree *memoryTree // guarded by mu
 }
@@ -60,10 +62,22 @@ func (m *memoryEngine) apply(writes iter.Seq[*write]) error {
 	return nil
 }
 
-func (m *memoryEngine) durable(key []byte) ([]byte, bool, error) { return m.copy().get(key) }
-func (m *memoryEngine) flush() error                             { return nil }
-func (m *memoryEngine) close() error                             { return nil }
-func (m *memoryEngine) checkpoint(string) (frozen, error)        { return memoryFrozen{m.copy()}, nil }
+func (m *memoryEngine) durable(key []byte) ([]byte, bool, error) {
+	if m.slot != nil {
+		return memorySnapshot{m.slot.copy()}.get(key)
+	}
+	return m.copy().get(key)
+}
+
+func (m *memoryEngine) flush() error {
+	if m.slot != nil {
+		m.slot.keep(m.copy().tree)
+	}
+	return nil
+}
+
+func (m *memoryEngine) close() error                      { return nil }
+func (m *memoryEngine) checkpoint(string) (frozen, error) { return memoryFrozen{m.copy()}, nil }
 
 // memorySnapshot reads a tree that nobody changes.
 type memorySnapshot struct{ tree *memoryTree }

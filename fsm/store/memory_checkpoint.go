@@ -66,11 +66,28 @@ func (f *rowFile) fill() {
 func (f *rowFile) Close() error { return nil }
 
 // memoryLanding takes the one file of rows.
-type memoryLanding struct{ tree *memoryTree }
+type memoryLanding struct {
+	tree *memoryTree
+	// disk is nil where nothing is kept; slot is what it gets.
+	disk *MemoryDisk
+	slot *memorySlot
+}
 
-func (l *memoryLanding) name() string          { return "" }
-func (l *memoryLanding) adopt() error          { return nil }
-func (l *memoryLanding) open() (engine, error) { return &memoryEngine{tree: l.tree}, nil }
+func (l *memoryLanding) name() string { return "" }
+
+func (l *memoryLanding) adopt() error {
+	if l.disk != nil {
+		l.disk.adopt(l.slot)
+	}
+	return nil
+}
+
+func (l *memoryLanding) open() (engine, error) {
+	if l.disk != nil {
+		l.slot = &memorySlot{tree: l.tree.Copy()}
+	}
+	return &memoryEngine{tree: l.tree, slot: l.slot}, nil
+}
 
 func (l *memoryLanding) accept(name string, size int64, r io.Reader) error {
 	if name != memoryRows {

@@ -302,11 +302,14 @@ func (s *Store) install(st *Staged, index, term uint64) error {
 	return nil
 }
 
-// memoryHome is nowhere.
-type memoryHome struct{}
+// memoryHome is nowhere, or on a disk in memory.
+type memoryHome struct{ disk *MemoryDisk }
 
-func (memoryHome) kind() byte             { return kindMemoryEngine }
-func (memoryHome) scratch() string        { return "" }
-func (memoryHome) discard(string) error   { return nil }
-func (memoryHome) close() error           { return nil }
-func (memoryHome) land() (landing, error) { return &memoryLanding{tree: newMemoryTree()}, nil }
+func (memoryHome) kind() byte           { return kindMemoryEngine }
+func (memoryHome) scratch() string      { return "" }
+func (memoryHome) discard(string) error { return nil }
+func (memoryHome) close() error         { return nil }
+
+func (h memoryHome) land() (landing, error) {
+	return &memoryLanding{tree: newMemoryTree(), disk: h.disk}, nil
+}
