@@ -105,15 +105,8 @@ check-tools:
 	$(GO) -C $(TOOLS) vet ./...
 	$(GO) -C $(TOOLS) test ./...
 
-# Minimizing every input that reaches something new would take nearly all of so short a time.
 fuzz: ## run each fuzz target for FUZZTIME; a finding is left in testdata/fuzz of its package, to be committed
-	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
-		listed=$$($(GO) test -list '^Fuzz.*$(FUZZ)' $$dir); \
-		for target in $$(echo "$$listed" | grep '^Fuzz'); do \
-			echo "== $$dir $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $(FUZZARGS) $$dir; \
-		done; \
-	done
+	@$(GO) -C $(TOOLS) run ./fuzz -root $(CURDIR) -go $(GO) -time $(FUZZTIME) -match '$(FUZZ)' -- $(FUZZARGS)
 
 # Servers under load keep their files here: it must be on the disk that is to be measured, and PostgreSQL must get at it.
 BENCH_DIR := $(BIN)/bench
