@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -82,33 +83,35 @@ func TestCallsThatAskNothingEnd(t *testing.T) {
 
 // TestUnaryCallsAreBoundedInTime, also those whose callers are more patient than anybody.
 func TestUnaryCallsAreBoundedInTime(t *testing.T) {
-	g := newGate(DefaultConfig(), &requestBudget{}, nil)
-	g.know(map[string]grpc.ServiceInfo{"s": {Methods: []grpc.MethodInfo{{Name: "Stream", IsServerStream: true}, {Name: "Unary"}}}})
-	for _, c := range []struct {
-		method       string
-		given, least time.Duration
-		most         time.Duration
-	}{
-		{"/s/Unary", 0, DefaultRequestTimeout - time.Second, DefaultRequestTimeout},
-		{"/s/Unary", time.Second, 0, time.Second},
-		{"/s/Unary", time.Hour, maxUnaryTime - time.Second, maxUnaryTime},
-		{"/s/Stream", time.Hour, time.Hour - time.Second, time.Hour},
-		{"/s/Stream", 0, 0, 0},
-	} {
-		ctx, cancel := context.WithCancel(t.Context())
-		if c.given > 0 {
-			ctx, cancel = context.WithTimeout(t.Context(), c.given)
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(DefaultConfig(), &requestBudget{}, nil)
+		g.know(map[string]grpc.ServiceInfo{"s": {Methods: []grpc.MethodInfo{{Name: "Stream", IsServerStream: true}, {Name: "Unary"}}}})
+		for _, c := range []struct {
+			method       string
+			given, least time.Duration
+			most         time.Duration
+		}{
+			{"/s/Unary", 0, DefaultRequestTimeout - time.Second, DefaultRequestTimeout},
+			{"/s/Unary", time.Second, 0, time.Second},
+			{"/s/Unary", time.Hour, maxUnaryTime - time.Second, maxUnaryTime},
+			{"/s/Stream", time.Hour, time.Hour - time.Second, time.Hour},
+			{"/s/Stream", 0, 0, 0},
+		} {
+			ctx, cancel := context.WithCancel(t.Context())
+			if c.given > 0 {
+				ctx, cancel = context.WithTimeout(t.Context(), c.given)
+			}
+			got, err := g.admit(ctx, &tap.Info{FullMethodName: c.method})
+			if err != nil {
+				t.Fatal(err)
+			}
+			at, bounded := got.Deadline()
+			if left := time.Until(at); bounded != (c.most > 0) || bounded && (left < c.least || left > c.most) {
+				t.Errorf("%s of a caller who gives it %v: %v left, %v", c.method, c.given, left, bounded)
+			}
+			cancel()
 		}
-		got, err := g.admit(ctx, &tap.Info{FullMethodName: c.method})
-		if err != nil {
-			t.Fatal(err)
-		}
-		at, bounded := got.Deadline()
-		if left := time.Until(at); bounded != (c.most > 0) || bounded && (left < c.least || left > c.most) {
-			t.Errorf("%s of a caller who gives it %v: %v left, %v", c.method, c.given, left, bounded)
-		}
-		cancel()
-	}
+	})
 }
 
 // TestRepliesUnderWayAreBounded: a large reply counts until it is written or dropped; that of a change is not refused.

@@ -66,7 +66,7 @@ func propose(t *testing.T, node *cluster.Node, c *logpb.Command) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	result, err := node.Propose(ctx, command)
 	if err == nil {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,7 +80,7 @@ func killWhileFollowing(t *testing.T, binary, address, dir string) {
 		t.Fatal(err)
 	}
 	line := make([]byte, 5)
-	if _, err := out.Read(line); err != nil || string(line) != "full-" {
+	if _, err := io.ReadFull(out, line); err != nil || string(line) != "full-" {
 		t.Errorf("the follower said %q, %v", line, err)
 	}
 	if err := command.Process.Kill(); err != nil {

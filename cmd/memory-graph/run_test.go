@@ -248,7 +248,7 @@ func TestNoServer(t *testing.T) {
 func TestSecondAddressAnswers(t *testing.T) {
 	f := startFake(t)
 	for _, address := range []string{"127.0.0.1:1, " + f.address, "ipv4:127.0.0.1:1," + f.address, "passthrough:///" + f.address} {
-		if r := execute(t, "", "health", "--address", address, "--timeout", "10s"); r.code != exitOK {
+		if r := execute(t, "", "health", "--address", address, "--timeout", "2m"); r.code != exitOK {
 			t.Errorf("%s: %+v", address, r)
 		}
 	}

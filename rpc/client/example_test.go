@@ -42,7 +42,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 
 	session, err := c.Graph().CreateSession(ctx, &pb.CreateSessionRequest{Metadata: map[string]string{"user": "ada"}})
@@ -67,7 +67,7 @@ func ExampleEvents() {
 		log.Fatal(err)
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 
 	seen := 0
@@ -98,7 +98,7 @@ func ExampleClient_Causal() {
 		log.Fatal(err)
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 
 	line := c.Causal()
