@@ -46,6 +46,7 @@ const (
 	term       = "golang.org/x/term"
 	hdr        = "github.com/HdrHistogram/hdrhistogram-go"
 	xnet       = "golang.org/x/net"
+	porcupine  = "github.com/anishathalye/porcupine"
 )
 
 // Where chance, time, the network and the disk come from. They enter at the edge and travel inside the command.
@@ -90,6 +91,9 @@ var rooms = []room{
 		modules: []string{protobuf, grpcModule, googleRPC, prometheus, hclog, cobra, pflag, goPretty, progress, yaml, term},
 	},
 	{dir: "jepsen", folders: []string{"jepsen", "proto"}, modules: []string{protobuf, grpcModule, googleRPC, uuid}},
+	// What a history is and whether it keeps the promises: functions of what they are given.
+	{dir: "jepsen/history", folders: []string{"jepsen/history"}, modules: []string{grpcModule, googleRPC}, forbidden: impure[1:]},
+	{dir: "jepsen/check", folders: []string{"jepsen/check", "jepsen/history"}, modules: []string{porcupine}, forbidden: impure},
 	{dir: "deploy"},
 	{dir: "docs"},
 	{dir: "."},
@@ -206,7 +210,7 @@ func TestPureRoomsKeepOutTheWorld(t *testing.T) {
 				t.Errorf("%s: room %s must not import %s", f.name, r.dir, p)
 			}
 		}
-		if !slices.Contains([]string{"graph", "fsm", "fsm/backup", "fsm/store"}, r.dir) {
+		if !slices.Contains([]string{"graph", "fsm", "fsm/backup", "fsm/store", "jepsen/history", "jepsen/check"}, r.dir) {
 			continue
 		}
 		for _, call := range f.calls("time", clock...) {
