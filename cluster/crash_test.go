@@ -307,8 +307,13 @@ func TestFolderInUseIsRefused(t *testing.T) {
 
 // TestRegroupingCommandsChangesNothing replays the log of a node with one command to an entry (DECISIONS.md D16).
 func TestRegroupingCommandsChangesNothing(t *testing.T) {
-	n := start(t, testConfig(t))
-	fill(t, n, 0, 300)
+	c := testConfig(t)
+	var logs gatheringLogs
+	c.underLogs = logs.under
+	n := start(t, c)
+	var filling sync.WaitGroup
+	logs.gather(t, n, 16, func() { filling.Go(func() { fill(t, n, 0, 300) }) })
+	filling.Wait()
 	last, err := n.logs.LastIndex()
 	if err != nil {
 		t.Fatal(err)

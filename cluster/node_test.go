@@ -71,9 +71,10 @@ func stop(t testing.TB, n *Node) {
 	}
 }
 
+// timeout is for what must come, however busy the machine is.
 func timeout(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,6 +52,8 @@ func TestBubble(t *testing.T) {
 
 func TestConcurrentCommandsShareEntries(t *testing.T) {
 	c := diskConfig(t)
+	var logs gatheringLogs
+	c.underLogs = logs.under
 	var entries, commands atomic.Int64
 	c.Events.Entry = func(n, bytes int, took time.Duration, err error) {
 		if err != nil || bytes == 0 || took <= 0 {
@@ -62,13 +65,15 @@ func TestConcurrentCommandsShareEntries(t *testing.T) {
 	n := start(t, c)
 	var g sync.WaitGroup
 	const many = 400
-	for i := range many {
-		g.Go(func() {
-			if _, err := n.Propose(context.Background(), createSession(t, sessionID(i))); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	logs.gather(t, n, many, func() {
+		for i := range many {
+			g.Go(func() {
+				if _, err := n.Propose(context.Background(), createSession(t, sessionID(i))); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	})
 	g.Wait()
 	stop(t, n)
 	if commands.Load() != many || entries.Load() > many/4 {
@@ -116,8 +121,10 @@ func TestChoresTrimEvents(t *testing.T) {
 			t.Fatalf("events kept: %d, want 10", n.Machine().Store().System().EventRows)
 		}
 	}
-	if done.Load() == 0 {
-		t.Error("no chore was told of")
+	for done.Load() == 0 { // the chore is told of after its command was applied
+		if runtime.Gosched(); ctx.Err() != nil {
+			t.Fatal("no chore was told of")
+		}
 	}
 }
 
@@ -279,7 +286,7 @@ func TestSnapshotOfOneNodeInstallsIntoAnother(t *testing.T) {
 			c.Events.Installed = func(index uint64, _ time.Duration) { installed <- index }
 			second := start(t, c)
 			fill(t, second, 500, 520)
-			if err := second.raft.Restore(meta, bytes.NewReader(stream), time.Minute); err != nil {
+			if err := second.raft.Restore(meta, bytes.NewReader(stream), 5*time.Minute); err != nil {
 				t.Fatal(err)
 			}
 			if index := <-installed; index <= meta.Index {
