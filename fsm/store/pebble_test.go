@@ -313,6 +313,11 @@ func TestFaultsOfTheDiskAreTold(t *testing.T) {
 	for n := uint64(1); n <= 20; n++ {
 		work(t, s, n)
 	}
+	deleting := s.Begin() // so that a file has a row beside which the next one of its kind goes
+	deleting.Tx(1).Doom(graph.Doomed{Position: 1})
+	if err := deleting.Commit(); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Flush(); err != nil {
 		t.Fatal(err)
 	}
