@@ -56,7 +56,7 @@ func trim(snap *store.Snapshot, r Retention) (*logpb.TrimEvents, error) {
 	if over == 0 && r.Age == 0 {
 		return t, nil
 	}
-	for row, err := range snap.Feed(store.EventKey{}) {
+	for row, err := range snap.Feed(sys.Trimmed) { // before that there are only the remains of rows, and those in millions
 		if err != nil {
 			return t, err
 		}

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
 	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
@@ -98,10 +99,25 @@ func (im *importing) chunk(ctx context.Context, req *pb.ImportRequest) error {
 	if err := checkImport(req); err != nil {
 		return err
 	}
-	if err := im.wait(); err != nil {
+	if len(req.Nodes)+len(req.Edges) == 0 {
+		err := im.wait()
+		if err == nil {
+			im.committed(body)
+		}
 		return err
 	}
-	im.commit(ctx, req, encoded, body)
+	// All that can be done before the message before is committed is done by then.
+	part := im.chunks
+	if im.underway != nil {
+		part++
+	}
+	w := im.server.beginEncoded(ctx, encoded, part)
+	command := &logpb.Command{Operation: &logpb.Command_Import{Import: &logpb.Import{Nodes: req.Nodes, Edges: req.Edges}}}
+	change, err := w.encode(ctx, command)
+	if err := cmp.Or(im.wait(), err); err != nil {
+		return err
+	}
+	im.commit(body, func() (fsm.Result, error) { return w.proposeEncoded(ctx, command, change) })
 	return nil
 }
 
@@ -128,12 +144,7 @@ func checkImport(req *pb.ImportRequest) error {
 }
 
 // commit begins to commit a message; wait waits for it.
-func (im *importing) commit(ctx context.Context, req *pb.ImportRequest, encoded []byte, body [sha256.Size]byte) {
-	if len(req.Nodes)+len(req.Edges) == 0 {
-		im.committed(body)
-		return
-	}
-	w := im.server.beginEncoded(ctx, encoded, im.chunks)
+func (im *importing) commit(body [sha256.Size]byte, propose func() (fsm.Result, error)) {
 	done := make(chan outcome, 1)
 	im.underway = func() error {
 		o := <-done
@@ -156,9 +167,7 @@ func (im *importing) commit(ctx context.Context, req *pb.ImportRequest, encoded 
 			o.panicked = recover()
 			done <- o
 		}()
-		result, err := w.propose(ctx, &logpb.Command{Operation: &logpb.Command_Import{
-			Import: &logpb.Import{Nodes: req.Nodes, Edges: req.Edges},
-		}})
+		result, err := propose()
 		o.imported, o.err = result.Imported, err
 	}()
 }

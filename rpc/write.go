@@ -136,21 +136,45 @@ func (w *write) propose(ctx context.Context, c *logpb.Command) (fsm.Result, erro
 	if err := w.server.caughtUp(ctx); err != nil {
 		return fsm.Result{}, err
 	}
-	if err := fits(c); err != nil {
+	encoded, err := w.encode(ctx, c)
+	if err != nil {
 		return fsm.Result{}, err
 	}
-	if err := w.identify(ctx); err != nil {
+	return w.send(ctx, c, encoded)
+}
+
+// proposeEncoded is propose for a change that encode has encoded.
+func (w *write) proposeEncoded(ctx context.Context, c *logpb.Command, encoded []byte) (fsm.Result, error) {
+	if known, ok, err := w.recall(ctx); err != nil || ok {
+		return known, err
+	}
+	if err := w.server.caughtUp(ctx); err != nil {
 		return fsm.Result{}, err
+	}
+	return w.send(ctx, c, encoded)
+}
+
+// encode makes the change the command of this write, as the log takes it.
+func (w *write) encode(ctx context.Context, c *logpb.Command) ([]byte, error) {
+	if err := fits(c); err != nil {
+		return nil, err
+	}
+	if err := w.identify(ctx); err != nil {
+		return nil, err
 	}
 	c.Tenant, c.RequestId, c.Fingerprint, c.Keyed = uint32(w.tenant), w.id, w.fingerprint, w.keyed && w.lasting
 	encoded, err := fsm.EncodeCommand(c)
 	if err != nil {
-		return fsm.Result{}, fmt.Errorf("encode %T: %w", c.Operation, err)
+		return nil, fmt.Errorf("encode %T: %w", c.Operation, err)
 	}
+	return encoded, nil
+}
+
+// send puts the command into the log.
+func (w *write) send(ctx context.Context, c *logpb.Command, encoded []byte) (result fsm.Result, err error) {
 	start := time.Now()
 	w.server.metrics.Buffered(1)
 	defer w.server.metrics.Buffered(-1)
-	var result fsm.Result
 	err = w.server.insist(ctx, func(ctx context.Context) error {
 		result, err = w.server.log.Propose(ctx, encoded)
 		return err
