@@ -14,7 +14,7 @@ import (
 )
 
 // streamWithin ends every stream that a case forgot, so that a silent server fails a case and not the whole run.
-const streamWithin = 90 * time.Second
+const streamWithin = 5 * time.Minute
 
 // Target is the server, or the nodes of the cluster, that the cases run against.
 type Target struct {

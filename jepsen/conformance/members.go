@@ -1,11 +1,13 @@
 package conformance
 
 import (
+	"context"
 	"regexp"
 	"testing"
 
 	graphpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1/graphgrpc"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 )
 
@@ -38,14 +40,31 @@ func memberCases() []Case {
 	}
 }
 
+// patiently asks until there is an answer: members ask each other, and on a busy machine one may not answer in time, or nobody leads.
+func patiently[Q, A any](t *testing.T, method func(context.Context, Q, ...grpc.CallOption) (A, error), question Q) (answer A) {
+	t.Helper()
+	eventually(t, "the members answer", func() bool {
+		var err error
+		if answer, err = method(t.Context(), question); err != nil {
+			t.Logf("%T: %v", question, err)
+		}
+		return err == nil
+	})
+	return answer
+}
+
 func leaderIsAVoter(t *testing.T, e *Env) {
 	client := graphgrpc.NewClusterServiceClient(e.Conn)
-	status := must(client.Status(t.Context(), &graphpb.ClusterStatusRequest{}))(t)
+	var status *graphpb.ClusterStatusResponse
+	eventually(t, "somebody leads", func() bool {
+		status = patiently(t, client.Status, &graphpb.ClusterStatusRequest{})
+		return status.GetLeader() != ""
+	})
 	if status.GetClusterId() == "" || status.GetTerm() == 0 || status.GetRevision() == 0 || status.GetAnsweredBy() == "" {
 		t.Errorf("status is %v", status)
 	}
 	found := false
-	for _, m := range must(client.Members(t.Context(), &graphpb.ClusterMembersRequest{}))(t).GetMembers() {
+	for _, m := range patiently(t, client.Members, &graphpb.ClusterMembersRequest{}).GetMembers() {
 		if m.GetId() == status.GetLeader() {
 			found = true
 			wantEqual(t, "role of the leader", graphpb.ClusterMember_ROLE_VOTER, m.GetRole())
@@ -54,15 +73,15 @@ func leaderIsAVoter(t *testing.T, e *Env) {
 	if !found {
 		t.Errorf("leader %q is none of the members %v", status.GetLeader(), status.GetMembers())
 	}
-	if h := must(client.Health(t.Context(), &graphpb.ClusterHealthRequest{}))(t); h.GetVoters() < 1 || h.GetVotersWell() < 1 {
+	if h := patiently(t, client.Health, &graphpb.ClusterHealthRequest{}); h.GetVoters() < 1 || h.GetVotersWell() < 1 {
 		t.Errorf("health is %v", h)
 	}
 }
 
 func membersTellDigests(t *testing.T, e *Env) {
 	client := graphgrpc.NewClusterServiceClient(e.Conn)
-	for _, m := range must(client.Members(t.Context(), &graphpb.ClusterMembersRequest{}))(t).GetMembers() {
-		d := must(client.Digest(t.Context(), &graphpb.ClusterDigestRequest{NodeId: m.GetId(), MinRevision: 1}))(t)
+	for _, m := range patiently(t, client.Members, &graphpb.ClusterMembersRequest{}).GetMembers() {
+		d := patiently(t, client.Digest, &graphpb.ClusterDigestRequest{NodeId: m.GetId(), MinRevision: 1})
 		if !digestShape.MatchString(d.GetDigest()) || d.GetRevision() == 0 || d.GetNodeId() != m.GetId() {
 			t.Errorf("digest of %s is %v", m.GetId(), d)
 		}
@@ -72,7 +91,7 @@ func membersTellDigests(t *testing.T, e *Env) {
 func snapshotReaches(t *testing.T, e *Env) {
 	_ = must(e.Graph.CreateSession(t.Context(), &graphpb.CreateSessionRequest{}))(t)
 	client := graphgrpc.NewClusterServiceClient(e.Conn)
-	s := must(client.Snapshot(t.Context(), &graphpb.ClusterSnapshotRequest{}))(t)
+	s := patiently(t, client.Snapshot, &graphpb.ClusterSnapshotRequest{})
 	if s.GetIndex() == 0 || s.GetFirstLogIndex() > s.GetIndex()+1 {
 		t.Errorf("snapshot is %v", s)
 	}
@@ -80,17 +99,17 @@ func snapshotReaches(t *testing.T, e *Env) {
 
 func leaderRunsJobs(t *testing.T, e *Env) {
 	client := graphgrpc.NewClusterServiceClient(e.Conn)
-	jobs := must(client.Jobs(t.Context(), &graphpb.ClusterJobsRequest{}))(t)
+	jobs := patiently(t, client.Jobs, &graphpb.ClusterJobsRequest{})
 	if len(jobs.GetJobs()) == 0 || jobs.GetJobs()[0].GetName() == "" || jobs.GetJobs()[0].GetNodeId() == "" {
 		t.Errorf("jobs are %v", jobs)
 	}
-	_ = must(client.Status(t.Context(), &graphpb.ClusterStatusRequest{}))(t)
+	_ = patiently(t, client.Status, &graphpb.ClusterStatusRequest{})
 }
 
 func finalizeTwice(t *testing.T, e *Env) {
 	client := graphgrpc.NewClusterServiceClient(e.Conn)
-	first := must(client.Finalize(t.Context(), &graphpb.ClusterFinalizeRequest{}))(t)
-	second := must(client.Finalize(t.Context(), &graphpb.ClusterFinalizeRequest{}))(t)
+	first := patiently(t, client.Finalize, &graphpb.ClusterFinalizeRequest{})
+	second := patiently(t, client.Finalize, &graphpb.ClusterFinalizeRequest{})
 	wantEqual(t, "feature level", first.GetFeatureLevel(), second.GetFeatureLevelBefore())
 	wantEqual(t, "feature level", first.GetFeatureLevel(), second.GetFeatureLevel())
 }

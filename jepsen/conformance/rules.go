@@ -19,7 +19,7 @@ import (
 )
 
 // callWithin bounds a unary call that brings no deadline of its own.
-const callWithin = 60 * time.Second
+const callWithin = 3 * time.Minute
 
 const (
 	revisionHeader  = "memory-graph-revision"
