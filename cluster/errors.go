@@ -28,11 +28,13 @@ const (
 	NoRoom
 	// Failed: this node's log or store failed; the process is about to end.
 	Failed
+	// Quarantined: the state of this node is not that of the others, see [Node.Quarantine]. Ask another node.
+	Quarantined
 )
 
 // Error makes a Kind usable as the target of errors.Is.
 func (k Kind) Error() string {
-	return [...]string{"", "no leader", "overloaded", "stopping", "interrupted", "no room", "node has failed"}[k]
+	return [...]string{"", "no leader", "overloaded", "stopping", "interrupted", "no room", "node has failed", "node is in quarantine"}[k]
 }
 
 // Error says why a call has no result.

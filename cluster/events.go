@@ -10,6 +10,11 @@ import (
 type Events struct {
 	// Leader: this node began to lead in a term, ready for commands, or ceased to.
 	Leader func(leading bool, term uint64)
+	// LeaderChanged: another node leads than before, as this one has heard. Stood: this node asks for votes.
+	LeaderChanged func(nodeID string)
+	Stood         func()
+	// ReadIndex: a question for a read index has come to its end, asked of the leader or, by this node that leads, of a majority.
+	ReadIndex func(ofLeader bool, took time.Duration, err error)
 	// Entry: a log entry of so many commands and bytes was proposed and applied, or failed, after so long.
 	Entry func(commands, bytes int, took time.Duration, err error)
 	// Applied: one store batch took in so many log entries with so many commands.
@@ -30,6 +35,11 @@ type Events struct {
 	// Clock: this node leads, and its clock is so far ahead of the median of the voters (behind, when it is negative). It has handed
 	// leadership to a better one, or could not.
 	Clock func(ahead time.Duration, handedOver bool)
+	// Compared: this node has compared its state with that of others, of which so many are wrong, it may be itself; disputed when nobody can
+	// tell which.
+	Compared func(wrong int, disputed bool)
+	// Quarantined: the state of this node is wrong, and it serves nothing any more.
+	Quarantined func(why error)
 	// Refused: a command found the queue full.
 	Refused func()
 }
@@ -37,6 +47,24 @@ type Events struct {
 func (e Events) leader(leading bool, term uint64) {
 	if e.Leader != nil {
 		e.Leader(leading, term)
+	}
+}
+
+func (e Events) leaderChanged(nodeID string) {
+	if e.LeaderChanged != nil {
+		e.LeaderChanged(nodeID)
+	}
+}
+
+func (e Events) stood() {
+	if e.Stood != nil {
+		e.Stood()
+	}
+}
+
+func (e Events) readIndex(ofLeader bool, took time.Duration, err error) {
+	if e.ReadIndex != nil {
+		e.ReadIndex(ofLeader, took, err)
 	}
 }
 
@@ -91,6 +119,18 @@ func (e Events) rebuilt(movedTo string, damage error) {
 func (e Events) clock(ahead time.Duration, handedOver bool) {
 	if e.Clock != nil {
 		e.Clock(ahead, handedOver)
+	}
+}
+
+func (e Events) compared(wrong int, disputed bool) {
+	if e.Compared != nil {
+		e.Compared(wrong, disputed)
+	}
+}
+
+func (e Events) quarantined(why error) {
+	if e.Quarantined != nil {
+		e.Quarantined(why)
 	}
 }
 

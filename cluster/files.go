@@ -54,7 +54,9 @@ func (n *Node) keep(meta identity.Meta, f files) {
 		n.machine.SetName(meta.NodeID)
 	}
 	n.snapshots = newSnapshots(f.rows)
-	n.replica = &replica{machine: n.machine, events: n.config.Events, fatal: n.fatal, appended: f.logs.AppendedBytes, sent: n.sent, skipped: n.sendAgain, heard: n.hear}
+	n.snapshots.unfit = n.Quarantine
+	n.marks = &marks{upTo: n.machine.Applied()}
+	n.replica = &replica{machine: n.machine, events: n.config.Events, fatal: n.fatal, appended: f.logs.AppendedBytes, sent: n.sent, skipped: n.sendAgain, heard: n.hear, marks: n.marks}
 	n.parts.add(f.stable.Close)
 	n.parts.add(f.logs.Close)
 	n.parts.add(n.machine.Close)

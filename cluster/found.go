@@ -19,7 +19,7 @@ var ErrOtherCluster = errors.New("node is of another cluster")
 
 // Found makes the first configuration of a new cluster, in which this node is a voter at the address of its port. It may be called on
 // one of the members alone, and only when all of them are of no cluster. It returns when the configuration is on disk here; then tell the
-// others with Welcome (see [Node.Adopt]).
+// others, which membership does (see [Node.Adopt]).
 func (n *Node) Found(members []Server) error {
 	n.joining.Lock()
 	defer n.joining.Unlock()

@@ -40,6 +40,10 @@ func (n *Node) lead(ctx context.Context) {
 // takeOver opens the gate, unless leadership goes before that.
 func (n *Node) takeOver(ctx context.Context) {
 	for n.failed() == nil {
+		if n.Quarantine() != nil {
+			n.giveWay(ctx)
+			return
+		}
 		term := n.raft.CurrentTerm()
 		clocks := n.beginClocks(ctx)
 		err := n.establish()
@@ -51,6 +55,10 @@ func (n *Node) takeOver(ctx context.Context) {
 		case err == nil && leading:
 			n.hasLed.Store(true)
 			n.gate.set(term)
+			if n.Quarantine() != nil { // begun meanwhile
+				n.gate.set(0)
+				continue
+			}
 			n.config.Events.leader(true, term)
 			return
 		case n.raft.State() != raft.Leader:
@@ -118,6 +126,20 @@ func (n *Node) bootstrap() error {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
 	return nil
+}
+
+// putMark puts an entry without commands into the log, and returns its index when it is applied.
+func (n *Node) putMark() (index uint64, err error) {
+	data, err := fsm.EncodeEntry(nil)
+	if err != nil {
+		return 0, err
+	}
+	future := n.raft.Apply(data, enqueueTimeout)
+	if err := future.Error(); err != nil {
+		return 0, err
+	}
+	_, err = resultsOf(future.Response())
+	return future.Index(), err
 }
 
 // commit puts one entry into the log, past the queue, and waits until it is applied.

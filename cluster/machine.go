@@ -39,6 +39,8 @@ type replica struct {
 	skipped func([]*proposal)
 	// heard is told the instant of the rows when commands were applied.
 	heard func(instant int64)
+	// marks are the digests of the state that others can compare theirs with.
+	marks *marks
 
 	// mu lets one goroutine at a time at the parts of machine that are for one.
 	mu sync.Mutex
@@ -49,9 +51,17 @@ type replica struct {
 // Apply applies one entry. Raft does not call it, because there is ApplyBatch.
 func (r *replica) Apply(log *raft.Log) any { return r.ApplyBatch([]*raft.Log{log})[0] }
 
-// ApplyBatch applies entries in one store batch. The response to each is its []fsm.Result, or an error when the store has
-// failed: after that nothing is applied any more, because an entry must never be skipped.
+// ApplyBatch applies entries in one store batch, or in several where there are marks. The response to each is its []fsm.Result, or an error
+// when the store has failed: after that nothing is applied any more, because an entry must never be skipped.
 func (r *replica) ApplyBatch(logs []*raft.Log) []any {
+	if end := upToMark(logs); end < len(logs) {
+		return append(r.applyBatch(logs[:end]), r.ApplyBatch(logs[end:])...)
+	}
+	return r.applyBatch(logs)
+}
+
+// applyBatch applies entries of which none but the last is a mark.
+func (r *replica) applyBatch(logs []*raft.Log) []any {
 	entries := make([]fsm.LogEntry, len(logs))
 	for i, log := range logs {
 		entries[i] = fsm.LogEntry{Index: log.Index, Term: log.Term}
@@ -62,7 +72,7 @@ func (r *replica) ApplyBatch(logs []*raft.Log) []any {
 			entries[i].Configuration = log.Data
 		}
 	}
-	start := time.Now()
+	start, before := time.Now(), r.machine.Applied()
 	results, err := r.apply(entries)
 	responses := make([]any, len(logs))
 	commands := 0
@@ -75,6 +85,7 @@ func (r *replica) ApplyBatch(logs []*raft.Log) []any {
 		commands += len(results[i])
 	}
 	if err == nil {
+		r.mark(logs, before)
 		r.heard(r.machine.Store().System().Instant)
 		err = r.sent.applied(entries, results)
 	}
@@ -82,6 +93,17 @@ func (r *replica) ApplyBatch(logs []*raft.Log) []any {
 		r.events.applied(len(entries), commands, time.Since(start))
 	}
 	return responses
+}
+
+// mark notes the digest of the state after entries that end with a mark. The state may have been past it at the start of the node.
+func (r *replica) mark(logs []*raft.Log, before uint64) {
+	last := logs[len(logs)-1]
+	if !isMark(last) || before >= last.Index {
+		r.marks.pass(last.Index, nil)
+		return
+	}
+	sys := r.machine.Store().System()
+	r.marks.pass(last.Index, &Mark{Index: last.Index, Revision: last.Index + sys.Base, Digest: fsm.Digest(sys)})
 }
 
 // apply turns the panic of a machine that cannot go on into the end of this replica.
@@ -128,6 +150,7 @@ func (r *replica) Restore(rc io.ReadCloser) error {
 		return err
 	}
 	r.snapshotAt.Store(r.appended())
+	r.marks.forget(in.meta.Index)
 	r.heard(r.machine.Store().System().Instant)
 	if missed := r.sent.skipped(in.meta.Index); len(missed) > 0 {
 		r.skipped(missed)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,6 +69,8 @@ type memberWork struct {
 	gossip Gossip
 	former *membership.Former
 	keeper *membership.Keeper
+	// removed are nodes that are not taken in again.
+	removed *removals
 
 	stop  context.CancelFunc
 	loops sync.WaitGroup
@@ -130,7 +133,9 @@ func (m *Members) prepare(n *Node, g Gossip) (*memberWork, error) {
 		}
 		w.ordered = membership.Role(role)
 	}
-	return w, nil
+	var err error
+	w.removed, err = openRemovals(n)
+	return w, err
 }
 
 // Start looks after the members from now on. A node with an empty folder that waits for nobody is a cluster of one when it returns.
@@ -147,7 +152,7 @@ func (m *Members) Start(n *Node, g Gossip) error {
 	})
 	w.keeper = membership.NewKeeper(membership.KeeperConfig{
 		Self: self, Settings: m.config.Settings, Raft: memberRaft{w}, Gossip: memberGossip{w}, Peers: memberPeers{w},
-		Logger: logger, Clock: time.Now, Events: m.config.Events,
+		Removals: w.removed, Logger: logger, Clock: time.Now, Events: m.config.Events,
 	})
 	if n.Identity().Waits() && m.config.Expect == 0 && !m.config.Joins {
 		alone := Server{NodeID: string(self), Address: n.peers.port.Address(), Voter: true}
@@ -294,7 +299,7 @@ func (w *memberWork) report() membership.Report {
 		r.Expect = w.config.Expect
 	}
 	w.mu.Unlock()
-	switch err := n.failed(); {
+	switch err := cmp.Or(n.failed(), n.Quarantine()); {
 	case err != nil:
 		r.Problem = err.Error()
 	case !s.HasRoom:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/gossip"
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/membership"
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 )
@@ -159,6 +160,37 @@ func TestRemovedAndDemotedNodesStaySo(t *testing.T) {
 		c.has(voters, []*worker{demoted})
 		c.operate("a promotion", func(k *membership.Keeper) error { return k.Promote(t.Context(), membership.NodeID(demoted.id())) })
 		c.has(append(voters, demoted), nil)
+	})
+}
+
+// TestNodeThatWasRemovedWhileItWasAway is told when it comes back, by whoever leads then.
+func TestNodeThatWasRemovedWhileItWasAway(t *testing.T) {
+	inCompany(t, 4, func(t *testing.T, c *company) {
+		away := c.other(0)
+		id := away.id()
+		c.network.cutOff(away.address, true)
+		c.vine.leave(id, gossip.Dead)
+		c.operate("the removal", func(k *membership.Keeper) error { return k.Remove(t.Context(), membership.NodeID(id)) })
+		var left []*worker
+		for _, w := range c.staff {
+			if w != away {
+				left = append(left, w)
+			}
+		}
+		c.has(left, nil)
+		time.Sleep(10 * time.Second) // the others are asked for reports meanwhile, and hear of it
+		if err := c.leader().node.TransferLeadership(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+		c.network.cutOff(away.address, false)
+		said, err := away.works.Metadata(away.node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.vine.come(id, said)
+		c.until("the node to hear of it", func() bool { return away.works.running.Load().role() == membership.RoleRemoved })
+		time.Sleep(30 * time.Second)
+		c.has(left, nil)
 	})
 }
 

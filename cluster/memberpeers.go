@@ -201,7 +201,10 @@ func (m memberPeers) Ask(ctx context.Context, to membership.Server) (membership.
 	if err != nil {
 		return membership.Report{}, err
 	}
-	s, err := client.Report(ctx, &peerpb.ReportRequest{})
+	s, err := client.Report(ctx, &peerpb.ReportRequest{Removed: m.work.removed.list()})
+	if err == nil && s.ClusterId == m.work.node.Identity().ClusterID {
+		err = m.work.removed.note(s.Removed)
+	}
 	if err != nil {
 		return membership.Report{}, err
 	}
@@ -272,9 +275,12 @@ func (s *memberServer) work() (*memberWork, error) {
 }
 
 // Report is what this node says of itself.
-func (s *memberServer) Report(context.Context, *peerpb.ReportRequest) (*peerpb.ReportReply, error) {
+func (s *memberServer) Report(_ context.Context, request *peerpb.ReportRequest) (*peerpb.ReportReply, error) {
 	w, err := s.work()
 	if err != nil {
+		return nil, err
+	}
+	if err := w.removed.note(request.Removed); err != nil {
 		return nil, err
 	}
 	r := w.report()
@@ -283,7 +289,7 @@ func (s *memberServer) Report(context.Context, *peerpb.ReportRequest) (*peerpb.R
 		Role: string(r.Role), Version: r.Version, Configured: r.Configured, Expect: uint32(r.Expect),
 		MinFeatureLevel: r.MinLevel, MaxFeatureLevel: r.MaxLevel, State: r.State, LeaderId: string(r.Leader), Term: r.Term,
 		LastLogIndex: r.LastIndex, Committed: r.Committed, Applied: r.Applied, Revision: r.Revision,
-		LastContact: int64(r.LastContact), Problem: r.Problem,
+		LastContact: int64(r.LastContact), Problem: r.Problem, Removed: w.removed.list(),
 	}, nil
 }
 

@@ -72,6 +72,13 @@ func (w *network) changedLocked() {
 func (w *network) crash(address string) {
 	w.mu.Lock()
 	delete(w.ports, address)
+	w.mu.Unlock()
+	w.crashLinks(address)
+}
+
+// crashLinks ends every link of an address.
+func (w *network) crashLinks(address string) {
+	w.mu.Lock()
 	var ended []*link
 	for l := range w.links {
 		if l.from == address || l.to == address {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,11 @@ type Node struct {
 	logs      *raftlog.Logs
 	snapshots *snapshots
 	replica   *replica
+	marks     *marks
+	// startID is another one at each start; startedAt is when that was.
+	startID   [16]byte
+	startedAt time.Time
+	isolation *quarantine
 	raft      *raft.Raft
 	// parts are closed in the end, the last first.
 	parts closers
@@ -105,6 +111,7 @@ func Open(config Config) (*Node, error) {
 	n := &Node{
 		config: config, logger: config.Logger.Named("cluster"),
 		queue: newQueue(), gate: newGate(), stored: make(chan struct{}, 1), route: newRoute(), sent: newSentCommands(), roomMoved: make(chan struct{}, 1), notify: make(chan bool, notifyBuffer),
+		isolation: newQuarantine(), startedAt: time.Now(),
 		started: make(chan struct{}), hasFailed: make(chan struct{}), patience: failedCloseTimeout,
 	}
 	n.life, n.die = context.WithCancel(context.Background())
@@ -133,7 +140,16 @@ func (n *Node) open() error {
 	if err := n.checkFiles(f); err != nil {
 		return err
 	}
+	if err := n.readQuarantine(); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(n.config.Random, n.startID[:]); err != nil {
+		return fmt.Errorf("make an id of this start: %w", err)
+	}
 	if err := n.openPeers(); err != nil {
+		return err
+	}
+	if err := n.refuseTwin(); err != nil {
 		return err
 	}
 	if err := n.startRaft(ctx, f); err != nil {

@@ -119,12 +119,24 @@ func (n *Node) startForwarding(ctx context.Context) {
 		logger: n.logger, life: n.life, stuck: n.stuckTransfer, window: make(chan struct{}, maxBatchesInFlight),
 	}
 	n.clock = newJumpGuard(n.config.Clock, n.heard.Load)
-	n.confirms, n.asks = newRounds(n.confirm), newRounds(n.askLeader)
+	n.confirms, n.asks = newRounds(n.timed(false, n.confirm)), newRounds(n.timed(true, n.askLeader))
 	n.background.Go(func() { n.forward.watch(ctx) })
 	n.background.Go(func() { n.confirms.run(ctx) })
 	n.background.Go(func() { n.asks.run(ctx) })
 	n.background.Go(func() { n.keepFresh(ctx) })
 	n.background.Go(func() { n.duties(ctx) })
+	n.background.Go(func() { n.watchDigests(ctx) })
+	n.background.Go(func() { n.watchTwin(ctx) })
+}
+
+// timed tells of each question for a read index.
+func (n *Node) timed(ofLeader bool, ask func(context.Context) (uint64, error)) func(context.Context) (uint64, error) {
+	return func(ctx context.Context) (uint64, error) {
+		start := time.Now()
+		index, err := ask(ctx)
+		n.config.Events.readIndex(ofLeader, time.Since(start), err)
+		return index, err
+	}
 }
 
 // stampClock is what commands are stamped with.
@@ -239,11 +251,16 @@ func (b *addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	return PeerAddress(string(id), address), nil
 }
 
-func (b *addressBook) find(id raft.ServerID) (address string, ok bool) {
+// seen is where somebody has seen a node.
+func (b *addressBook) seen(id raft.ServerID) (address string, ok bool) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	address, ok = b.known[id]
-	b.mu.Unlock()
-	if ok {
+	return address, ok
+}
+
+func (b *addressBook) find(id raft.ServerID) (address string, ok bool) {
+	if address, ok = b.seen(id); ok {
 		return address, true
 	}
 	for _, s := range b.members().Servers {
@@ -272,10 +289,14 @@ func (n *Node) NoteAddress(nodeID, address string) {
 	}
 }
 
-// Connect is a connection to the peer service of another node, which the node keeps and closes.
+// Connect is a connection to the peer service of another node, which the node keeps and closes. Where the node has been seen (NoteAddress)
+// goes before the address: else two callers who know different ones would close each other's.
 func (n *Node) Connect(nodeID, address string) (*grpc.ClientConn, error) {
 	if n.peers == nil {
 		return nil, errNoPeers
+	}
+	if seen, ok := n.peers.addresses.seen(raft.ServerID(nodeID)); ok {
+		address = seen
 	}
 	return n.peers.connect(nodeID, address)
 }

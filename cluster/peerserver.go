@@ -24,17 +24,6 @@ func (s *peerServer) Status(context.Context, *peerpb.StatusRequest) (*peerpb.Sta
 	return s.node.peerStatus(), nil
 }
 
-// Welcome makes this node one of the caller's cluster.
-func (s *peerServer) Welcome(_ context.Context, request *peerpb.WelcomeRequest) (*peerpb.WelcomeReply, error) {
-	if request.FeatureLevel > fsm.FeatureLevel {
-		return nil, fmt.Errorf("cluster has feature level %d, this node knows %d: start a later release", request.FeatureLevel, fsm.FeatureLevel)
-	}
-	if err := s.node.Adopt(request.ClusterId, request.Lineage); err != nil {
-		return nil, err
-	}
-	return &peerpb.WelcomeReply{}, nil
-}
-
 func (n *Node) peerStatus() *peerpb.StatusReply {
 	meta, sys := n.Identity(), n.machine.Store().System()
 	leader, _ := n.route.get()
@@ -47,7 +36,10 @@ func (n *Node) peerStatus() *peerpb.StatusReply {
 		LastContact: int64(n.sinceContact()), WallClock: n.config.Clock().UnixNano(), HasRoom: n.room.Refusal() == nil,
 		FeatureLevel: sys.FeatureLevel, MaxFeatureLevel: fsm.FeatureLevel, Version: n.config.Version,
 		Servers: uint32(len(n.members().Servers)), ReadReplica: n.config.Peers != nil && n.config.Peers.ReadReplica,
-		Ready: n.Ready() == nil,
+		Ready: n.Ready() == nil, StartId: n.startID[:], RunningFor: int64(time.Since(n.startedAt)),
+	}
+	if why := context.Cause(n.isolation.fit); why != nil {
+		reply.Quarantine = why.Error()
 	}
 	if n.peers != nil {
 		reply.CommandsForwarded, reply.ReadIndexesAsked, reply.ReadIndexesAnswered = n.forward.forwarded.Load(), n.asks.asked.Load(), n.peers.readIndexes.Load()

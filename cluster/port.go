@@ -23,11 +23,11 @@ type Port interface {
 	Streams() raft.StreamLayer
 	// Listener accepts connections for the peer service.
 	Listener() net.Listener
-	// ServerOptions make a gRPC server accept them: credentials, and interceptors that let nodes of no cluster call Status and
-	// Welcome alone, and refuse whoever wants another cluster or another node.
+	// ServerOptions make a gRPC server accept them: credentials, and interceptors that let nodes of no cluster make
+	// the open calls alone, and refuse whoever wants another cluster or another node.
 	ServerOptions() []grpc.ServerOption
 	// Connect makes a connection to the peer service of a node, which dials when it is used. An empty node id is for whoever is
-	// there; that one answers Status and Welcome. The caller closes it.
+	// there; that one answers the open calls. The caller closes it.
 	Connect(nodeID, address string) (*grpc.ClientConn, error)
 	// SetCluster says which cluster this node is of, once.
 	SetCluster(clusterID string)

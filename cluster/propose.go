@@ -29,6 +29,9 @@ func (n *Node) Propose(ctx context.Context, command []byte) (fsm.Result, error) 
 	if ctx.Err() != nil {
 		return fsm.Result{}, interrupted(ctx, true)
 	}
+	if err := n.Quarantine(); err != nil {
+		return fsm.Result{}, err
+	}
 	if err := n.room.Refusal(); err != nil {
 		return fsm.Result{}, surely(NoRoom, err)
 	}
@@ -47,6 +50,9 @@ func (n *Node) submit(ctx context.Context, command []byte) (fsm.Result, error) {
 		return fsm.Result{}, surely(Overloaded, err)
 	} else if err != nil {
 		return fsm.Result{}, surely(Stopping, err)
+	}
+	if err := n.Quarantine(); err != nil { // begun meanwhile
+		return n.giveUp(p, Quarantined, err)
 	}
 	select {
 	case o := <-p.done:

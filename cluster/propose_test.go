@@ -88,7 +88,7 @@ func (l *heldLog) releaseAll() {
 
 // proposing is a node of which only the road to the log is there, and its log. Only inside of a bubble.
 func proposing(t *testing.T, clock func() time.Time, change ...func(*Node, *proposer)) (*Node, *heldLog) {
-	n := &Node{queue: newQueue(), gate: newGate(), sent: newSentCommands(), stored: make(chan struct{}, 1)}
+	n := &Node{isolation: newQuarantine(), queue: newQueue(), gate: newGate(), sent: newSentCommands(), stored: make(chan struct{}, 1)}
 	n.config.Clock = clock
 	ctx, cancel := context.WithCancel(t.Context())
 	n.stopProposing = cancel

@@ -89,6 +89,10 @@ func (n *Node) takeInOne(p *proposal) {
 		p.turnAway(NoLeader, errNotLeading)
 		return
 	}
+	if err := n.Quarantine(); err != nil {
+		p.turnAway(NoLeader, err)
+		return
+	}
 	if err := n.room.Refusal(); err != nil {
 		p.turnAway(NoRoom, err)
 		return

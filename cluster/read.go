@@ -36,7 +36,7 @@ func (c *readClock) applied(asked time.Time) {
 func (n *Node) Barrier(ctx context.Context, staleness time.Duration) error {
 	var last error
 	for {
-		if err := n.gone(); err != nil {
+		if err := n.fit(); err != nil {
 			return err
 		}
 		if staleness > 0 && n.reads.within(staleness) {
@@ -168,13 +168,21 @@ func (n *Node) gone() error {
 	return nil
 }
 
+// fit says why this node's rows must not be read, nil while they may.
+func (n *Node) fit() error {
+	if err := n.gone(); err != nil {
+		return err
+	}
+	return n.Quarantine()
+}
+
 // WaitReady waits until Ready is nil.
 func (n *Node) WaitReady(ctx context.Context) error { return n.Barrier(ctx, 0) }
 
 // Ready is nil when this node serves reads, and writes unless Limit says otherwise, else an [*Error] that says why not. A node that
 // follows is ready when it knows who leads and has not long ago applied a read index that it had asked for.
 func (n *Node) Ready() error {
-	if err := n.gone(); err != nil {
+	if err := n.fit(); err != nil {
 		return err
 	}
 	if n.peers != nil {

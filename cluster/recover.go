@@ -146,6 +146,9 @@ func (r Recovery) plan(f identity.Folder) (name string, record RecoveryRecord, e
 
 // look reads all of the folder. What is damaged is refused here, while nothing is changed yet.
 func (r Recovery) look(f identity.Folder) (record RecoveryRecord, err error) {
+	if noted, err := f.Quarantine(); err != nil || noted != "" {
+		return record, errors.Join(err, fmt.Errorf("the node of %s is in quarantine (%s): recover from another one, or from a backup", f, noted))
+	}
 	meta, err := identity.Load(f)
 	if err != nil {
 		return record, err

@@ -170,3 +170,15 @@ func TestRecoveryOfWhatHoldsNothing(t *testing.T) {
 		t.Errorf("a node that was welcomed and has nothing: got %v", err)
 	}
 }
+
+// TestNothingIsRecoveredFromQuarantine: what differs from the majority is not what to go on with.
+func TestNothingIsRecoveredFromQuarantine(t *testing.T) {
+	config := diskConfig(t)
+	n := start(t, config)
+	n.noteQuarantine(errors.New("for the test"))
+	stop(t, n)
+	_, err := Recovery{Folder: config.Folder, Version: "v-test", Random: rand.NewChaCha8([32]byte{9}), Store: config.Store}.Run()
+	if err == nil || !strings.Contains(err.Error(), "quarantine") {
+		t.Errorf("recovery: %v", err)
+	}
+}

@@ -59,15 +59,27 @@ const (
 func (n *Node) followLeader(ctx context.Context) {
 	changes := make(chan raft.Observation, leaderBuffer)
 	observer := raft.NewObserver(changes, false, func(o *raft.Observation) bool {
-		_, ok := o.Data.(raft.LeaderObservation)
-		return ok
+		switch data := o.Data.(type) {
+		case raft.LeaderObservation:
+			return true
+		case raft.RaftState:
+			if data == raft.Candidate {
+				n.config.Events.stood()
+			}
+		}
+		return false
 	})
 	n.raft.RegisterObserver(observer)
 	defer n.raft.DeregisterObserver(observer)
 	tick := time.NewTicker(leaderPoll)
 	defer tick.Stop()
+	last := ""
 	for {
 		address, id := n.raft.LeaderWithID()
+		if now := string(id); now != "" && now != last {
+			last = now
+			n.config.Events.leaderChanged(now)
+		}
 		n.route.set(Leader{NodeID: string(id), Address: string(address)})
 		select {
 		case <-ctx.Done():

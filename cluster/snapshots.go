@@ -29,6 +29,8 @@ type snapshots struct {
 	store *store.Store
 	// stalled is called when a snapshot that comes in stands still, to end the stream that it comes on; nil without other nodes.
 	stalled func()
+	// unfit says why the store must not be sent to anybody, nil for no reason.
+	unfit func() error
 	// underway: one comes in. For tests.
 	underway atomic.Bool
 
@@ -68,6 +70,11 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 			return nil, nil, fmt.Errorf("snapshot %q is not here", id)
 		}
 		return &in.meta, in, nil
+	}
+	if s.unfit != nil {
+		if err := s.unfit(); err != nil {
+			return nil, nil, fmt.Errorf("open snapshot: %w", err)
+		}
 	}
 	c, err := s.store.OpenCheckpoint()
 	if err != nil {

@@ -36,6 +36,8 @@ type Status struct {
 	Disk reserve.State
 	// DamagedStores is how many damaged stores were moved aside and are still in the data folder.
 	DamagedStores int
+	// CommandsForwarded counts what this node took to the leader, ReadIndexesAnswered what it found for others while it led.
+	CommandsForwarded, ReadIndexesAnswered uint64
 	// Queued is how many commands wait to be proposed.
 	Queued int
 }
@@ -58,7 +60,12 @@ func (n *Node) Status() (Status, error) {
 	if err != nil {
 		return Status{}, fmt.Errorf("status: %w", err)
 	}
+	var forwarded, answered uint64
+	if n.peers != nil {
+		forwarded, answered = n.forward.forwarded.Load(), n.peers.readIndexes.Load()
+	}
 	return Status{
+		CommandsForwarded: forwarded, ReadIndexesAnswered: answered,
 		Leader: leader, Members: members, LastContact: n.sinceContact(),
 		NodeID: n.Identity().NodeID, ClusterID: n.Identity().ClusterID, Lineage: sys.Lineage,
 		State: n.raft.State().String(), Ready: n.Ready() == nil, Term: n.raft.CurrentTerm(),

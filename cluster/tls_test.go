@@ -15,8 +15,6 @@ import (
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/reserve"
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 	logpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/log/v1"
-	peerpb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/peer/v1"
-	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/peer/v1/graphgrpc"
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 )
 
@@ -64,16 +62,7 @@ func openReal(t *testing.T, folder string) *realNode {
 // welcome makes another node, which waits, one of the cluster of this one.
 func (r *realNode) welcome(t *testing.T, to *realNode) {
 	t.Helper()
-	conn, err := r.Connect(to.id(), to.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mine := r.Identity()
-	call := graphgrpc.NewPeerServiceClient(conn)
-	if _, err := call.Welcome(t.Context(), &peerpb.WelcomeRequest{ClusterId: mine.ClusterID, Lineage: mine.Lineage, FeatureLevel: fsm.FeatureLevel + 1}); err == nil {
-		t.Error("a node was taken in by a cluster of a later release")
-	}
-	if _, err := call.Welcome(t.Context(), &peerpb.WelcomeRequest{ClusterId: mine.ClusterID, Lineage: mine.Lineage}); err != nil {
+	if err := to.Adopt(r.Identity().ClusterID, r.Identity().Lineage); err != nil {
 		t.Fatal(err)
 	}
 }

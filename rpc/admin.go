@@ -22,7 +22,7 @@ type Cluster interface {
 	TransferLeader(ctx context.Context, nodeID string) (*pb.ClusterTransferLeaderResponse, error)
 	// Snapshot and Digest are of the node asked when nodeID is empty.
 	Snapshot(ctx context.Context, nodeID string) (*pb.ClusterSnapshotResponse, error)
-	Digest(ctx context.Context, nodeID string, minRevision uint64) (*pb.ClusterDigestResponse, error)
+	Digest(context.Context, *pb.ClusterDigestRequest) (*pb.ClusterDigestResponse, error)
 	Finalize(context.Context) (*pb.ClusterFinalizeResponse, error)
 	Jobs(context.Context) (*pb.ClusterJobsResponse, error)
 }
@@ -137,7 +137,10 @@ func (a *admin) Digest(ctx context.Context, req *pb.ClusterDigestRequest) (*pb.C
 	if err := anyNodeID(req.GetNodeId()); err != nil {
 		return nil, err
 	}
-	return a.cluster.Digest(ctx, req.GetNodeId(), req.GetMinRevision())
+	if req.GetMark() && (req.GetNodeId() != "" || req.GetRevision() != 0) {
+		return nil, graph.Invalidf("mark", "excludes node_id and revision: the leader answers, at a revision that it makes")
+	}
+	return a.cluster.Digest(ctx, req)
 }
 
 func (a *admin) Finalize(ctx context.Context, _ *pb.ClusterFinalizeRequest) (*pb.ClusterFinalizeResponse, error) {

@@ -57,8 +57,8 @@ func (f *fakeCluster) Snapshot(_ context.Context, id string) (*pb.ClusterSnapsho
 	return &pb.ClusterSnapshotResponse{Index: 9}, f.ask("snapshot " + id)
 }
 
-func (f *fakeCluster) Digest(_ context.Context, id string, _ uint64) (*pb.ClusterDigestResponse, error) {
-	return &pb.ClusterDigestResponse{Digest: "d"}, f.ask("digest " + id)
+func (f *fakeCluster) Digest(_ context.Context, req *pb.ClusterDigestRequest) (*pb.ClusterDigestResponse, error) {
+	return &pb.ClusterDigestResponse{Digest: "d"}, f.ask("digest " + req.GetNodeId())
 }
 
 func (f *fakeCluster) Finalize(context.Context) (*pb.ClusterFinalizeResponse, error) {

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -47,6 +48,10 @@ type Config struct {
 	Disk func() telemetry.Disk
 	// Members tells where this node stands in its cluster, for metrics; nil for a server that does not know.
 	Members func() (telemetry.Members, error)
+	// Events are the counters of what the node behind the server tells, for metrics; nil for a server without one.
+	Events *telemetry.NodeEvents
+	// Fit ends when the state of this node must not be read any more, and its cause says why; nil for a server that cannot know.
+	Fit context.Context
 	// Limit says what this node does not do although it serves, for the metrics port; nil for a node without limits.
 	Limit func() error
 	// NodeID is written into backups of this node, and History is its log, for those who follow it; nil for a server without one.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -164,6 +165,7 @@ func TestErrorsThatAreNoRefusals(t *testing.T) {
 		{&LogError{Kind: NoLeader, NotProposed: true, Err: bad}, codes.Unavailable, time.Second, "NO_LEADER", "true", false},
 		{&LogError{Kind: Overloaded, NotProposed: true, RetryAfter: 5 * time.Second, Err: bad}, codes.ResourceExhausted, 5 * time.Second, "OVERLOADED", "true", false},
 		{&LogError{Kind: DiskReserve, NotProposed: true, Err: bad}, codes.ResourceExhausted, 30 * time.Second, "DISK_RESERVE", "true", false},
+		{&LogError{Kind: Quarantined, NotProposed: true, Err: bad}, codes.Unavailable, time.Second, "NODE_QUARANTINED", "true", false},
 		{&LogError{Kind: Stopping, Err: bad}, codes.Unavailable, time.Second, "STOPPING", "false", false},
 		{&LogError{Kind: Interrupted, Err: context.DeadlineExceeded}, codes.DeadlineExceeded, 0, "DEADLINE_EXCEEDED", "false", false},
 		{context.Canceled, codes.Canceled, 0, "CANCELLED", "", false},
@@ -406,33 +408,35 @@ func TestALeaderIsWaitedFor(t *testing.T) {
 }
 
 func TestInsist(t *testing.T) {
-	r := start(t, func(c *Config) { c.LeaderTimeout = 30 * time.Millisecond })
-	slow := func(ctx context.Context) error {
-		<-ctx.Done()
-		return &LogError{Kind: Interrupted, NotProposed: true, Err: ctx.Err()}
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	var log *LogError
-	if err := r.server.insist(ctx, slow); !errors.As(err, &log) || log.Kind != Interrupted || !errors.Is(err, context.DeadlineExceeded) || !log.NotProposed {
-		t.Errorf("a slow log that is led: %v", err)
-	}
-	r.log.set(func() { r.log.ready = errors.New("no leader") })
-	tries := 0
-	err := r.server.insist(t.Context(), func(ctx context.Context) error {
-		if tries++; tries == 1 {
-			return &LogError{Kind: NoLeader, Err: errors.New("leadership lost")}
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, func(c *Config) { c.LeaderTimeout = 30 * time.Millisecond })
+		slow := func(ctx context.Context) error {
+			<-ctx.Done()
+			return &LogError{Kind: Interrupted, NotProposed: true, Err: ctx.Err()}
 		}
-		return slow(ctx)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		var log *LogError
+		if err := r.server.insist(ctx, slow); !errors.As(err, &log) || log.Kind != Interrupted || !errors.Is(err, context.DeadlineExceeded) || !log.NotProposed {
+			t.Errorf("a slow log that is led: %v", err)
+		}
+		r.log.set(func() { r.log.ready = errors.New("no leader") })
+		tries := 0
+		err := r.server.insist(t.Context(), func(ctx context.Context) error {
+			if tries++; tries == 1 {
+				return &LogError{Kind: NoLeader, Err: errors.New("leadership lost")}
+			}
+			return slow(ctx)
+		})
+		if !errors.As(err, &log) || log.Kind != NoLeader || log.NotProposed || tries != 2 {
+			t.Errorf("a log without a leader, after %d tries: %v", tries, err)
+		}
+		full := &LogError{Kind: Overloaded, NotProposed: true, RetryAfter: time.Minute, Err: errors.New("full")}
+		if err := r.server.insist(t.Context(), func(context.Context) error { return full }); !errors.As(err, &log) || *log != *full {
+			t.Errorf("a full log: %v", err)
+		}
+		if err := r.server.insist(t.Context(), func(context.Context) error { return errDisk }); !errors.Is(err, errDisk) {
+			t.Errorf("another error: %v", err)
+		}
 	})
-	if !errors.As(err, &log) || log.Kind != NoLeader || log.NotProposed || tries != 2 {
-		t.Errorf("a log without a leader, after %d tries: %v", tries, err)
-	}
-	full := &LogError{Kind: Overloaded, NotProposed: true, RetryAfter: time.Minute, Err: errors.New("full")}
-	if err := r.server.insist(t.Context(), func(context.Context) error { return full }); !errors.As(err, &log) || *log != *full {
-		t.Errorf("a full log: %v", err)
-	}
-	if err := r.server.insist(t.Context(), func(context.Context) error { return errDisk }); !errors.Is(err, errDisk) {
-		t.Errorf("another error: %v", err)
-	}
 }

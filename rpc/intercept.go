@@ -17,6 +17,7 @@ import (
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/fsm"
 	"github.com/globalbusinessadvisors/llm-memory-graph/graph"
+	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1/graphgrpc"
 )
 
 // ownServices begins the names of the calls that metrics count: health checks and reflection are not load.
@@ -29,7 +30,7 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	var reply any
 	if err == nil {
 		ctx = context.WithValue(ctx, callKey{}, c)
-		reply, err = s.serve(ctx, req, handler)
+		reply, err = s.serve(ctx, req, info.FullMethod, handler)
 	}
 	if err == nil {
 		reply, err = s.afford(ctx, c, reply)
@@ -46,8 +47,11 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 }
 
 // serve runs a handler unless its request did not decode or its time is up. A panic becomes an error.
-func (s *Server) serve(ctx context.Context, req any, handler grpc.UnaryHandler) (reply any, err error) {
+func (s *Server) serve(ctx context.Context, req any, method string, handler grpc.UnaryHandler) (reply any, err error) {
 	if err := decodeFault(req); err != nil {
+		return nil, err
+	}
+	if err := s.unfit(method); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -63,6 +67,20 @@ func (s *Server) recovered(c *call, err *error) {
 		s.logger.Error("panic in a call", "method", c.method, "panic", p, "stack", string(debug.Stack()))
 		*err = fmt.Errorf("%s: %w: %v", c.method, errPanic, p)
 	}
+}
+
+// unfit says why this node cannot answer a call that needs its state; nil as long as it can.
+func (s *Server) unfit(method string) error {
+	if s.cfg.Fit == nil || s.cfg.Fit.Err() == nil || !needsState(method) {
+		return nil
+	}
+	return &LogError{Kind: Quarantined, NotProposed: true, Err: context.Cause(s.cfg.Fit)}
+}
+
+// needsState reports a call that reads the graph or writes to it. Others tell how the node and the cluster are.
+func needsState(method string) bool {
+	return strings.HasPrefix(method, ownServices) && method != graphgrpc.MemoryGraphService_Health_FullMethodName &&
+		!strings.HasPrefix(method, "/"+graphgrpc.ClusterService_ServiceDesc.ServiceName+"/")
 }
 
 // answer is the error as the caller gets it.
@@ -113,7 +131,13 @@ func (s *Server) stream(srv any, inner grpc.ServerStream, info *grpc.StreamServe
 	ctx, cancel := context.WithCancelCause(inner.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(s.stop, func() { cancel(errStopping) })()
+	if s.cfg.Fit != nil && needsState(info.FullMethod) {
+		defer context.AfterFunc(s.cfg.Fit, func() { cancel(s.unfit(info.FullMethod)) })()
+	}
 	c, err := newCall(ctx, info.FullMethod)
+	if err == nil {
+		err = s.unfit(info.FullMethod)
+	}
 	ctx = context.WithValue(ctx, callKey{}, c)
 	st := &serverStream{ServerStream: inner, ctx: ctx, server: s, call: c, cancel: cancel, hold: hold{budget: s.budget}}
 	own := strings.HasPrefix(info.FullMethod, ownServices)

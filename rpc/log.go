@@ -35,6 +35,8 @@ const (
 	DiskReserve
 	// Stopping: this node is going down.
 	Stopping
+	// Quarantined: the state of this node is not that of the others. Try again, on another node.
+	Quarantined
 	// Interrupted: the caller's time ran out, or the caller went away; Err wraps the error of its context.
 	Interrupted
 )

@@ -78,7 +78,7 @@ func New(cfg Config, log Log, machine *fsm.Machine) (*Server, error) {
 	if s.logger == nil {
 		s.logger = hclog.NewNullLogger()
 	}
-	s.metrics = telemetry.New(telemetry.Options{Methods: methods(), Counts: s.counts, Cache: s.cache, Disk: cfg.Disk, Members: cfg.Members})
+	s.metrics = telemetry.New(telemetry.Options{Methods: methods(), Counts: s.counts, Cache: s.cache, Disk: cfg.Disk, Members: cfg.Members, Events: cfg.Events})
 	s.partials = newPartials(cfg.PartialBudget, func(peer net.Addr, bytes int64) {
 		s.metrics.Closed(telemetry.PartialRequests)
 		s.logger.Warn("closed a connection: requests that do not come in full take all the memory that there is for them", "peer", peer, "bytes", bytes)

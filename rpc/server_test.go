@@ -160,7 +160,11 @@ func startOn(t *testing.T, log *memoryLog, configure ...func(*Config)) *rig {
 	cfg := DefaultConfig()
 	cfg.Version = "1.2.3"
 	cfg.Disk = func() telemetry.Disk { return telemetry.Disk{} }
-	cfg.Members = func() (telemetry.Members, error) { return telemetry.Members{}, nil }
+	cfg.Members = func() (telemetry.Members, error) {
+		return telemetry.Members{Others: []telemetry.Member{{ID: "n2"}}, CertificateExpires: time.Unix(1, 0)}, nil
+	}
+	cfg.Events = telemetry.NewNodeEvents()
+	cfg.Events.MemberChange("add", nil)
 	for _, f := range configure {
 		f(&cfg)
 	}

@@ -61,6 +61,8 @@ func logAnswer(k LogKind) answer {
 		return answer{codes.ResourceExhausted, "DISK_RESERVE", 30 * time.Second}
 	case Stopping:
 		return answer{codes.Unavailable, "STOPPING", time.Second}
+	case Quarantined:
+		return answer{codes.Unavailable, "NODE_QUARANTINED", time.Second}
 	default:
 		panic("rpc: no code for an error of the log")
 	}

@@ -26,8 +26,10 @@ const (
 //	raft/       the log and the vote
 //	store/      the state machine's rows, and what it stages
 //	role        the role that the node was given by order
+//	removed     the nodes that operators have removed and that could not be told
 //	store.damage           a note that the rows were found damaged
 //	store.damaged-<moment> damaged rows that were moved aside
+//	quarantine             a note that the state was found to differ from that of the others
 //	restoring   a note that the folder is being made of a backup; without meta.json that was cut short
 //	ballast     room for a bad moment (package reserve)
 type Folder string

@@ -29,6 +29,13 @@ type Raft interface {
 	Raise(ctx context.Context, level uint32) error
 }
 
+// Removals remembers the nodes that operators have removed and that could not be told, for the leaders to come.
+type Removals interface {
+	Removed() []NodeID
+	// NoteRemoved remembers one for good.
+	NoteRemoved(id NodeID) error
+}
+
 // Events tell what happens, for metrics. Every field may be nil; none may block.
 type Events struct {
 	// Changed: the configuration was changed, or could not be.
@@ -41,13 +48,15 @@ func (e Events) changed(kind ChangeKind, id NodeID, err error) {
 	}
 }
 
-// KeeperConfig is what a keeper is told. All but Events must be set.
+// KeeperConfig is what a keeper is told. All but Removals and Events must be set.
 type KeeperConfig struct {
 	Self     NodeID
 	Settings Settings
 	Raft     Raft
 	Gossip   Gossip
 	Peers    Peers
+	// Removals is nil for a keeper that remembers nobody.
+	Removals Removals
 	Logger   hclog.Logger
 	Clock    func() time.Time
 	Events   Events
@@ -58,8 +67,8 @@ type KeeperConfig struct {
 type Keeper struct {
 	config KeeperConfig
 
-	// changing is held from a look at the configuration until the change that was decided upon is done: one at a time.
-	changing sync.Mutex
+	// changing has a token from a look at the configuration until the change that was decided upon is done: one at a time.
+	changing chan struct{}
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -83,7 +92,7 @@ type sighting struct {
 // NewKeeper makes a keeper. It does nothing before Run.
 func NewKeeper(config KeeperConfig) *Keeper {
 	config.Settings = config.Settings.withDefaults()
-	return &Keeper{config: config, seen: map[NodeID]*sighting{}, told: map[NodeID]string{}}
+	return &Keeper{config: config, changing: make(chan struct{}, 1), seen: map[NodeID]*sighting{}, told: map[NodeID]string{}}
 }
 
 // Run keeps the members until ctx ends, whose error it returns.
@@ -114,8 +123,10 @@ func (k *Keeper) Run(ctx context.Context) error {
 // Round looks at the members once and makes at most one change. It reports whether it made one. On a node that does not lead
 // it only tells members of the configuration that have no cluster yet of theirs: those that were founded with it.
 func (k *Keeper) Round(ctx context.Context) (changed bool, err error) {
-	k.changing.Lock()
-	defer k.changing.Unlock()
+	if err := k.begin(ctx); err != nil {
+		return false, err
+	}
+	defer k.end()
 	v, err := k.view(ctx)
 	if err != nil || v.Cluster.ID == "" {
 		return false, err
@@ -123,9 +134,10 @@ func (k *Keeper) Round(ctx context.Context) (changed bool, err error) {
 	if err := k.welcomeMembers(ctx, v); err != nil {
 		k.config.Logger.Warn("welcome", "error", err)
 	}
-	if v.Health == nil {
-		return false, nil
+	if v.Health == nil || v.Configuration.Index == 0 {
+		return false, nil // it does not lead, or what it would decide upon may yet be undone
 	}
+	k.tellRemoved(ctx, v)
 	k.tellObstacles(v)
 	if step := k.config.Settings.Plan(v); step.Change.Kind != 0 {
 		return true, k.take(ctx, v, step)
@@ -135,6 +147,18 @@ func (k *Keeper) Round(ctx context.Context) (changed bool, err error) {
 	}
 	return false, nil
 }
+
+// begin waits until nobody else is at a change, for as long as ctx lets it.
+func (k *Keeper) begin(ctx context.Context) error {
+	select {
+	case k.changing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (k *Keeper) end() { <-k.changing }
 
 // take makes the change that was decided upon.
 func (k *Keeper) take(ctx context.Context, v View, step Step) error {
@@ -171,6 +195,18 @@ func (k *Keeper) welcomeMembers(ctx context.Context, v View) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// tellRemoved tells nodes that have come back that they were removed, so that they know it themselves.
+func (k *Keeper) tellRemoved(ctx context.Context, v View) {
+	for _, live := range sorted(v.Live) {
+		if _, member := v.Configuration.Find(live.ID); member || !v.Removed[live.ID] || live.Role == RoleRemoved || live.ClusterID != v.Cluster.ID {
+			continue
+		}
+		if err := k.tell(ctx, v, live.ID, RoleRemoved); err != nil {
+			k.config.Logger.Warn("a node that was removed has come back and was not told", "node", live.ID, "error", err)
+		}
+	}
 }
 
 // tellObstacles logs once why a live server is not taken in.

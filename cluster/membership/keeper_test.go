@@ -28,6 +28,8 @@ type village struct {
 	byHand bool
 	// looks counts the rounds of a leader.
 	looks int
+	// removals are remembered by all.
+	removals []NodeID
 }
 
 // A person is a node.
@@ -68,7 +70,7 @@ func (v *village) settle(r Role) *person {
 		server: Server{ID: NodeID(fmt.Sprintf("n%02d", n)), Address: fmt.Sprintf("h%d:1", n), Role: r, MinLevel: 1, MaxLevel: 1},
 	}
 	p.keeper = NewKeeper(KeeperConfig{
-		Self: p.server.ID, Settings: v.settings, Raft: p, Gossip: p, Peers: p, Logger: hclog.NewNullLogger(),
+		Self: p.server.ID, Settings: v.settings, Raft: p, Gossip: p, Peers: p, Removals: p, Logger: hclog.NewNullLogger(),
 		Clock: func() time.Time { return v.now },
 	})
 	v.people = append(v.people, p)
@@ -309,6 +311,13 @@ func (p *person) Tell(_ context.Context, to Server, r Role) error {
 		return errors.New("it was started as a read replica")
 	}
 	q.server.Role = r
+	return nil
+}
+
+func (p *person) Removed() []NodeID { return p.village.removals }
+
+func (p *person) NoteRemoved(id NodeID) error {
+	p.village.removals = append(p.village.removals, id)
 	return nil
 }
 

@@ -15,13 +15,15 @@ var (
 	ErrUnknown = errors.New("no such member")
 	// ErrQuorum says that too few healthy voters would remain.
 	ErrQuorum = errors.New("too few healthy voters would remain")
+	// ErrChanging says that another change is not committed yet: try again.
+	ErrChanging = errors.New("another change of the members is not committed yet")
 	// ErrUnfit says that a member cannot become what it was to become.
 	ErrUnfit = errors.New("member is not fit for it")
 )
 
-// Remove takes a member out for good: while it is there it is told to stay away, and its folder does not come back. A member that
-// does not answer is taken out as well; should it come back with its folder, it is taken in again. It returns when the new
-// configuration is committed. The error is of the kind [ErrNotLeader], [ErrSelf], [ErrUnknown], [ErrQuorum], or what the log said.
+// Remove takes a member out for good: it is told to stay away, and its folder does not come back. One that does not answer is taken out as
+// well, and told when it comes back; until then the members remember it. It returns when the new configuration is committed. The error is of
+// the kind [ErrNotLeader], [ErrSelf], [ErrUnknown], [ErrQuorum], [ErrChanging], or what the log said.
 func (k *Keeper) Remove(ctx context.Context, id NodeID) error {
 	return k.operate(ctx, id, func(v View, m Member) (Step, error) {
 		if m.Voter {
@@ -29,9 +31,16 @@ func (k *Keeper) Remove(ctx context.Context, id NodeID) error {
 				return Step{}, err
 			}
 		}
-		if v.Health[id].GoneFor == 0 {
+		told := v.Health[id].GoneFor == 0
+		if told {
 			if err := k.tell(ctx, v, id, RoleRemoved); err != nil {
+				told = false
 				k.config.Logger.Warn("a member that is removed was not told", "node", id, "error", err)
+			}
+		}
+		if !told && k.config.Removals != nil {
+			if err := k.config.Removals.NoteRemoved(id); err != nil {
+				return Step{}, err
 			}
 		}
 		return Step{Change: Change{Kind: Remove, ID: id}}, nil
@@ -81,8 +90,10 @@ func (k *Keeper) Promote(ctx context.Context, id NodeID) error {
 // Finalize raises the feature level to what every member can apply. Afterwards no older release can be a member. It returns the
 // level that is in force now. The error is of the kind [ErrNotLeader], or [ErrUnfit] when not every member has said what it can.
 func (k *Keeper) Finalize(ctx context.Context) (uint32, error) {
-	k.changing.Lock()
-	defer k.changing.Unlock()
+	if err := k.begin(ctx); err != nil {
+		return 0, fmt.Errorf("finalize: %w", err)
+	}
+	defer k.end()
 	v, err := k.leaderView(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("finalize: %w", err)
@@ -103,8 +114,10 @@ func (k *Keeper) Finalize(ctx context.Context) (uint32, error) {
 // operate makes the change that an operator asked for, of the members as they are now. A step without a change is for one that is
 // not needed.
 func (k *Keeper) operate(ctx context.Context, id NodeID, decide func(View, Member) (Step, error)) error {
-	k.changing.Lock()
-	defer k.changing.Unlock()
+	if err := k.begin(ctx); err != nil {
+		return err
+	}
+	defer k.end()
 	v, err := k.leaderView(ctx)
 	if err != nil {
 		return err
@@ -126,8 +139,12 @@ func (k *Keeper) operate(ctx context.Context, id NodeID, decide func(View, Membe
 
 func (k *Keeper) leaderView(ctx context.Context) (View, error) {
 	v, err := k.view(ctx)
-	if err == nil && v.Health == nil {
+	switch {
+	case err != nil:
+	case v.Health == nil:
 		err = ErrNotLeader
+	case v.Configuration.Index == 0:
+		err = ErrChanging
 	}
 	return v, err
 }

@@ -38,6 +38,46 @@ func TestRemovedNodeStaysAway(t *testing.T) {
 	}
 }
 
+// TestRemovedNodeThatDidNotHearOfItStaysAway: it comes back as if nothing had happened, and another leads now.
+func TestRemovedNodeThatDidNotHearOfItStaysAway(t *testing.T) {
+	v := newVillage(4)
+	v.byHand = true
+	v.rounds(1)
+	v.people[3].alive = false
+	if err := v.leader.keeper.Remove(t.Context(), "n03"); err != nil {
+		t.Fatal(err)
+	}
+	v.rounds(1)
+	v.people[3].alive = true
+	v.lead(v.people[1])
+	v.rounds(20)
+	v.check(t)
+	if v.member("n03") || v.people[3].server.Role != RoleRemoved {
+		t.Errorf("got %+v, %+v, want it gone and told", v.configuration, v.people[3].server)
+	}
+}
+
+// TestNobodyDecidesUponWhatMayBeUndone: a configuration that is not committed has no index, and Raft would take a change upon any.
+func TestNobodyDecidesUponWhatMayBeUndone(t *testing.T) {
+	v := newVillage(4)
+	v.byHand = true
+	v.settle(RoleReader)
+	v.configuration.Index = 0
+	v.rounds(5)
+	if err := v.leader.keeper.Remove(t.Context(), "n03"); !errors.Is(err, ErrChanging) {
+		t.Errorf("a removal: got %v, want %v", err, ErrChanging)
+	}
+	if v.configuration.Index != 0 {
+		t.Errorf("changed: %+v", v.configuration)
+	}
+	v.configuration.Index = 7
+	v.rounds(1)
+	v.check(t)
+	if v.configuration.Index != 8 {
+		t.Errorf("got %+v, want the reader in it", v.configuration)
+	}
+}
+
 // TestDemotedNodeStaysDemoted: until it is promoted.
 func TestDemotedNodeStaysDemoted(t *testing.T) {
 	v := newVillage(3)

@@ -19,6 +19,16 @@ type View struct {
 	// Live are the servers that gossip knows, Health is of these and of the members; nil on a node that does not lead.
 	Live   []Server
 	Health map[NodeID]Health
+	// Removed are nodes that operators have removed and that may not know it.
+	Removed map[NodeID]bool
+}
+
+// role is what a live server may be, whatever it says itself.
+func (v View) role(s Server) Role {
+	if v.Removed[s.ID] {
+		return RoleRemoved
+	}
+	return s.Role
 }
 
 // Health is how a server does.
@@ -103,7 +113,7 @@ func (s Settings) planPromotion(v View) Step {
 	for _, m := range members(v.Configuration) {
 		live, ok := byID(v.Live, m.ID)
 		h := v.Health[m.ID]
-		if m.Voter || !ok || live.Role != RoleVoter || !fits(live, v.Level) || !h.Healthy || h.HealthyFor < s.Stabilization {
+		if m.Voter || !ok || v.role(live) != RoleVoter || !fits(live, v.Level) || !h.Healthy || h.HealthyFor < s.Stabilization {
 			continue
 		}
 		voters, healthy := count(v, m.ID)
@@ -163,10 +173,10 @@ func (s Settings) planRetirement(v View) Step {
 			continue
 		}
 		switch {
-		case m.Voter && live.Role != RoleVoter && s.canSpare(v, m.ID):
-			return Step{Change: Change{Kind: Demote, ID: m.ID}, Server: live, Why: "its role is " + string(live.Role)}
-		case !m.Voter && live.Role == RoleRemoved:
-			return Step{Change: Change{Kind: Remove, ID: m.ID}, Server: live, Why: "its role is " + string(live.Role)}
+		case m.Voter && v.role(live) != RoleVoter && s.canSpare(v, m.ID):
+			return Step{Change: Change{Kind: Demote, ID: m.ID}, Server: live, Why: "its role is " + string(v.role(live))}
+		case !m.Voter && v.role(live) == RoleRemoved:
+			return Step{Change: Change{Kind: Remove, ID: m.ID}, Server: live, Why: "its role is " + string(v.role(live))}
 		}
 	}
 	return Step{}
@@ -206,7 +216,7 @@ func Obstacle(v View, live Server) string {
 	switch {
 	case live.ClusterID != "" && live.ClusterID != v.Cluster.ID:
 		return "it belongs to cluster " + live.ClusterID
-	case live.Role == RoleRemoved:
+	case v.role(live) == RoleRemoved:
 		return "it was removed: start it with an empty data folder"
 	case !live.Role.Known():
 		return fmt.Sprintf("its role %q is not known to this release", string(live.Role))

@@ -64,7 +64,7 @@ type Member struct {
 
 // A Configuration is who belongs to the cluster, as the log has it.
 type Configuration struct {
-	// Index is that of the log entry that says so.
+	// Index is that of the log entry that says so, 0 while that is not committed.
 	Index   uint64
 	Members []Member
 }

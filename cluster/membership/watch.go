@@ -19,6 +19,12 @@ func (k *Keeper) view(ctx context.Context) (View, error) {
 		Self: k.config.Self, Cluster: self.Cluster, Level: k.config.Raft.Level(),
 		Configuration: configuration, Live: k.config.Gossip.Servers(),
 	}
+	if k.config.Removals != nil {
+		v.Removed = map[NodeID]bool{}
+		for _, id := range k.config.Removals.Removed() {
+			v.Removed[id] = true
+		}
+	}
 	term, leading := k.config.Raft.Leading()
 	if !leading || v.Cluster.ID == "" {
 		return v, nil

@@ -109,7 +109,7 @@ func TestANodeOfNoClusterDialsNobody(t *testing.T) {
 	})
 }
 
-// TestCallsSayWhomTheyWant: what holds of streams holds of calls, but for the two that make a node a member.
+// TestCallsSayWhomTheyWant: what holds of streams holds of calls, but for those by which a node comes to be a member.
 func TestCallsSayWhomTheyWant(t *testing.T) {
 	for _, c := range []struct {
 		name       string
@@ -129,8 +129,7 @@ func TestCallsSayWhomTheyWant(t *testing.T) {
 		{"status from no cluster", "", ourCluster, "", "Status", 0},
 		{"status of one of no cluster", ourCluster, "", "n2", "Status", 0},
 		{"status between none", "", "", "", "Status", 0},
-		{"welcome to one of no cluster", ourCluster, "", "n2", "Welcome", 0},
-		{"welcome to another node", ourCluster, "", "n3", "Welcome", OtherNode},
+		{"status of another node", ourCluster, "", "n3", "Status", OtherNode},
 		{"status of another cluster", ourCluster, otherCluster, "", "Status", OtherCluster},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -201,7 +200,7 @@ func TestOpenCallsAreFew(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff([]string{"Status", "Welcome", "Report", "Pledge", "TakeIn"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"Status", "Report", "Pledge", "TakeIn"}, got); diff != "" {
 		t.Errorf("open to nodes of no cluster (-want +got):\n%s", diff)
 	}
 }

@@ -109,14 +109,14 @@ func say(c net.Conn, word string) (string, error) {
 	return string(p), err
 }
 
-// The service of these tests has the name and the two open calls of the peer service. Each call answers who makes it.
+// The service of these tests has the name and the open call of the peer service. Each call answers who makes it.
 const peerService = "llm.memory.graph.peer.v1.PeerService"
 
 func serveCalls(t *testing.T, p *Port, heard func(method string)) {
 	t.Helper()
 	s := grpc.NewServer(p.ServerOptions()...)
 	desc := &grpc.ServiceDesc{ServiceName: peerService, HandlerType: (*any)(nil)}
-	for _, name := range []string{"Status", "Welcome", "Propose"} {
+	for _, name := range []string{"Status", "Propose"} {
 		desc.Methods = append(desc.Methods, grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
 			in := new(wrapperspb.StringValue)
 			if err := decode(in); err != nil {

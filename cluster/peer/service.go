@@ -45,7 +45,7 @@ const (
 // isOpen: a call that may be made by and to nodes of no cluster. How else would they come to be of one.
 func isOpen(method string) bool {
 	switch method {
-	case peergrpc.PeerService_Status_FullMethodName, peergrpc.PeerService_Welcome_FullMethodName,
+	case peergrpc.PeerService_Status_FullMethodName,
 		peergrpc.MembershipService_Report_FullMethodName, peergrpc.MembershipService_Pledge_FullMethodName, peergrpc.MembershipService_TakeIn_FullMethodName:
 		return true
 	}

@@ -99,8 +99,30 @@ func (h *here) Snapshot(context.Context, string) (*pb.ClusterSnapshotResponse, e
 	return &pb.ClusterSnapshotResponse{NodeId: s.NodeID, Index: s.Durable, FirstLogIndex: s.FirstLog}, nil
 }
 
-// Digest is that of this node's state.
-func (h *here) Digest(ctx context.Context, _ string, minRevision uint64) (*pb.ClusterDigestResponse, error) {
+// Digest is that of this node's state: after a mark that it makes, at a revision that has one, or as it is.
+func (h *here) Digest(ctx context.Context, req *pb.ClusterDigestRequest) (*pb.ClusterDigestResponse, error) {
+	var mark cluster.Mark
+	var err error
+	switch {
+	case req.GetMark():
+		mark, err = h.node.MarkState(ctx)
+	case req.GetRevision() > 0:
+		mark, err = h.node.MarkAt(ctx, req.GetRevision())
+	default:
+		return h.newestDigest(ctx, req.GetMinRevision())
+	}
+	var none *cluster.ErrNoMark
+	if errors.As(err, &none) {
+		id := h.node.Identity().NodeID
+		return nil, &rpc.MemberError{Reason: rpc.ReasonMemberState, NodeID: id, Err: fmt.Errorf("%s does not know its digest at revision %d", id, req.GetRevision())}
+	}
+	if err != nil {
+		return nil, logError(err)
+	}
+	return &pb.ClusterDigestResponse{NodeId: h.node.Identity().NodeID, Revision: mark.Revision, Digest: hex.EncodeToString(mark.Digest[:])}, nil
+}
+
+func (h *here) newestDigest(ctx context.Context, minRevision uint64) (*pb.ClusterDigestResponse, error) {
 	if minRevision > 0 {
 		if err := h.node.Machine().WaitRevision(ctx, graph.Revision(minRevision)); err != nil {
 			return nil, err
@@ -274,14 +296,17 @@ func (e *everywhere) Snapshot(ctx context.Context, nodeID string) (*pb.ClusterSn
 	})
 }
 
-// Digest is that of the member named.
-func (e *everywhere) Digest(ctx context.Context, nodeID string, minRevision uint64) (*pb.ClusterDigestResponse, error) {
-	if e.means(nodeID) {
-		return e.here.Digest(ctx, nodeID, minRevision)
+// Digest is that of the member named, or the leader's where a mark is to be made.
+func (e *everywhere) Digest(ctx context.Context, req *pb.ClusterDigestRequest) (*pb.ClusterDigestResponse, error) {
+	here := func() (*pb.ClusterDigestResponse, error) { return e.here.Digest(ctx, req) }
+	there := func(c graphgrpc.ClusterServiceClient) (*pb.ClusterDigestResponse, error) { return c.Digest(ctx, req) }
+	switch {
+	case req.GetMark():
+		return atLeader(ctx, e, here, there)
+	case e.means(req.GetNodeId()):
+		return here()
 	}
-	return atMember(e, nodeID, func(c graphgrpc.ClusterServiceClient) (*pb.ClusterDigestResponse, error) {
-		return c.Digest(ctx, &pb.ClusterDigestRequest{NodeId: nodeID, MinRevision: minRevision})
-	})
+	return atMember(e, req.GetNodeId(), there)
 }
 
 // means says whether an id is that of this node, which an empty one is.

@@ -143,6 +143,9 @@ func (h *here) ask(ctx context.Context, s cluster.Status, members []*pb.ClusterM
 	}
 }
 
+// quarantined begins what is said of a member in quarantine.
+const quarantined = "it is in quarantine: "
+
 // tellSelf is what this node says of itself.
 func (h *here) tellSelf(s cluster.Status, m *pb.ClusterMember) {
 	m.State, m.Applied, m.Version, m.MaxFeatureLevel = stateOf(s.State), s.Applied, version, fsm.FeatureLevel
@@ -150,7 +153,9 @@ func (h *here) tellSelf(s cluster.Status, m *pb.ClusterMember) {
 	if h.members == nil {
 		m.Address = "" // Raft's name for a node that nobody dials
 	}
-	switch {
+	switch why := context.Cause(h.node.Fit()); {
+	case why != nil:
+		m.Problem = quarantined + why.Error()
 	case s.Disk.Refusing:
 		m.Problem = "its disk is too full for writes"
 	case s.Leader.NodeID != s.NodeID && s.LastContact > silence:
@@ -171,6 +176,8 @@ func tellPeer(m *pb.ClusterMember, r *peerpb.StatusReply, err error, leader stri
 	}
 	m.State = stateOf(r.GetState())
 	switch last := time.Duration(r.GetLastContact()); {
+	case r.GetQuarantine() != "":
+		m.Problem = quarantined + r.GetQuarantine()
 	case !r.GetHasRoom():
 		m.Problem = "its disk is too full for writes"
 	case m.Id != leader && last < 0:

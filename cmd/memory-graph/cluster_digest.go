@@ -7,12 +7,14 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/status"
 
 	pb "github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1"
 )
 
-// digestTries is how often the digests of members are taken until they are of one revision.
-const digestTries = 20
+// digestTries is how often members are asked anew when one does not know its digest at the revision of the others: a snapshot has come in
+// there, or its release is too old to be asked for one.
+const digestTries = 5
 
 // digestColumns has room for a digest in hex, and for a problem.
 const digestColumns = 100
@@ -36,8 +38,8 @@ type memberDigest struct {
 func (p *program) newClusterDigestCommand() *cobra.Command {
 	return p.client(verb{
 		use: "digest", short: "Compare the state of all members: exit code 0 when it is the same, else 1", args: cobra.NoArgs, kind: plain,
-		long: `digest takes the digest of every member's state at the same revision and compares them. Under many writes members rarely
-stand at the same revision: it takes them again, up to 20 times.`,
+		long: `digest has the leader make a revision at which every member takes the digest of its state, and compares these. Writes go on meanwhile.
+Members compare their states by themselves, too, every half a minute; one that differs from the majority serves nothing any more: docs/CHECK.md.`,
 		example: "  memory-graph cluster digest\n  memory-graph cluster digest -o json",
 		run: func(ctx context.Context, c *call, _ []string) error {
 			members, err := c.cluster.Members(ctx, &pb.ClusterMembersRequest{})
@@ -56,33 +58,44 @@ stand at the same revision: it takes them again, up to 20 times.`,
 // digests takes those of all members until they are of one revision, or often enough.
 func (c *call) digests(ctx context.Context, members []*pb.ClusterMember) (clusterDigest, error) {
 	var result clusterDigest
-	newest := uint64(0)
 	for range digestTries {
+		mark, err := c.cluster.Digest(ctx, &pb.ClusterDigestRequest{Mark: true})
+		if err != nil {
+			return result, err
+		}
 		result = clusterDigest{}
 		for _, m := range members {
 			if m.GetState() == pb.ClusterMember_STATE_JOINING {
 				continue
 			}
-			if m.GetState() == pb.ClusterMember_STATE_UNREACHABLE {
-				result.Members = append(result.Members, memberDigest{ID: m.GetId(), Problem: m.GetProblem()})
-				continue
-			}
-			d, err := c.cluster.Digest(ctx, &pb.ClusterDigestRequest{NodeId: m.GetId(), MinRevision: newest})
+			one, err := c.digestOf(ctx, m, mark.GetRevision())
 			if ctx.Err() != nil {
 				return result, err
 			}
-			one := memberDigest{ID: m.GetId(), Revision: d.GetRevision(), Digest: d.GetDigest()}
-			if err != nil {
-				one.Problem = explain(err)
-			}
-			newest = max(newest, one.Revision)
 			result.Members = append(result.Members, one)
 		}
-		if result.compare(newest) {
+		if result.compare(mark.GetRevision()) {
 			return result, nil
 		}
 	}
 	return result, nil
+}
+
+// digestOf is that of one member at a revision. The error is also told as its problem.
+func (c *call) digestOf(ctx context.Context, m *pb.ClusterMember, revision uint64) (memberDigest, error) {
+	if m.GetState() == pb.ClusterMember_STATE_UNREACHABLE {
+		return memberDigest{ID: m.GetId(), Problem: m.GetProblem()}, nil
+	}
+	// A member of a release before this one does not know about a revision, but waits for one at least.
+	d, err := c.cluster.Digest(ctx, &pb.ClusterDigestRequest{NodeId: m.GetId(), Revision: revision, MinRevision: revision})
+	if s, _ := status.FromError(err); err != nil && reasonOf(s) == "MEMBER_STATE" {
+		return memberDigest{ID: m.GetId()}, nil // it is asked again, for another
+	}
+	one := memberDigest{ID: m.GetId(), Revision: d.GetRevision(), Digest: d.GetDigest()}
+	if err != nil {
+		one.Problem = explain(err)
+	}
+	return one, err
 }
 
 // compare reports whether all that have a digest are at the revision, and notes whether they are equal.
@@ -117,11 +130,11 @@ func (r *clusterDigest) problem() error {
 	case r.Equal:
 		return nil
 	case r.Revision == 0:
-		return fmt.Errorf("in %d tries the members never stood at the same revision: try again when less is written", digestTries)
+		return fmt.Errorf("in %d tries not all members knew their digest at one revision: a snapshot comes in, or one has an older release; try again", digestTries)
 	case r.silent():
 		return errors.New("not every member has told its digest")
 	}
-	return fmt.Errorf("members have different states at revision %d: stop the one that differs from the others, and see docs/CHECK.md", r.Revision)
+	return fmt.Errorf("members have different states at revision %d: one that differs from the majority puts itself into quarantine; see docs/CHECK.md", r.Revision)
 }
 
 func digestText(r clusterDigest) string {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -73,6 +74,9 @@ func (f *fakeMembers) Snapshot(_ context.Context, req *pb.ClusterSnapshotRequest
 }
 
 func (f *fakeMembers) Digest(_ context.Context, req *pb.ClusterDigestRequest) (*pb.ClusterDigestResponse, error) {
+	if req.GetMark() {
+		return &pb.ClusterDigestResponse{Revision: 7}, f.refusal
+	}
 	try := f.tries[req.GetNodeId()]
 	f.tries[req.GetNodeId()]++
 	return f.digests(req.GetNodeId(), try)
@@ -197,6 +201,16 @@ func TestClusterSecret(t *testing.T) {
 	}
 }
 
+// unknownThere is the answer of a member that does not know its digest at a revision.
+func unknownThere(t *testing.T) error {
+	t.Helper()
+	s, err := status.New(codes.FailedPrecondition, "not known").WithDetails(&errdetails.ErrorInfo{Reason: "MEMBER_STATE"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Err()
+}
+
 func TestClusterDigest(t *testing.T) {
 	f := startMembers(t)
 	f.status.Members[2].State = pb.ClusterMember_STATE_FOLLOWER
@@ -212,7 +226,7 @@ func TestClusterDigest(t *testing.T) {
 		{"equal", func(string, int) (*pb.ClusterDigestResponse, error) { return at(7, "aa") }, exitOK, "digests  equal"},
 		{"equal in the end", func(m string, try int) (*pb.ClusterDigestResponse, error) {
 			if m == "n1-00000001" && try < 3 {
-				return at(uint64(try), "00")
+				return nil, unknownThere(t)
 			}
 			return at(7, "aa")
 		}, exitOK, "digests  equal"},

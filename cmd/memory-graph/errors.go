@@ -98,6 +98,8 @@ func memberAdvice(reason string) string {
 		return "see who belongs to the cluster, and how, with: memory-graph cluster members"
 	case "CHANGE_UNDER_WAY":
 		return "one change at a time: try again a little later"
+	case "NODE_QUARANTINED":
+		return "this node must be made anew (docs/CHECK.md); name another one with --address"
 	case "NO_LEADER":
 		return "see who can lead with: memory-graph cluster health"
 	}

@@ -17,10 +17,12 @@ import (
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster"
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/gossip"
+	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/membership"
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/peer"
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster/peer/secret"
 	"github.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/v1/graphgrpc"
 	"github.com/globalbusinessadvisors/llm-memory-graph/rpc"
+	"github.com/globalbusinessadvisors/llm-memory-graph/rpc/telemetry"
 )
 
 // secretsInterval is how often the file of secrets is looked at.
@@ -33,8 +35,11 @@ type peering struct {
 	// admin is filled in by whoever has the node.
 	admin   *here
 	members *cluster.Members
+	counts  *telemetry.NodeEvents
 	port    *peer.Port
 	gossip  *gossip.Gossip
+	// shown are what this node shows to peers.
+	shown *peer.Credentials
 
 	stop     context.CancelFunc
 	watching sync.WaitGroup
@@ -42,7 +47,7 @@ type peering struct {
 
 // newPeering prepares what a node with peers needs; it is nil for a node without. No port for peers is open yet, but that for
 // clients is when only that tells where it is.
-func (c *serverConfig) newPeering(logger hclog.Logger, ports *ports) (*peering, error) {
+func (c *serverConfig) newPeering(logger hclog.Logger, ports *ports, counts *telemetry.NodeEvents) (*peering, error) {
 	if !c.peers.wanted() {
 		return nil, nil
 	}
@@ -53,11 +58,14 @@ func (c *serverConfig) newPeering(logger hclog.Logger, ports *ports) (*peering, 
 	}
 	members, err := cluster.NewMembers(cluster.MembersConfig{
 		Expect: c.peers.expect, Joins: len(c.peers.join) > 0, ReadReplica: c.peers.readReplica, APIAddress: c.apiAddress(ports),
+		Events: membership.Events{Changed: func(kind membership.ChangeKind, _ membership.NodeID, err error) {
+			counts.MemberChange(kind.String(), err)
+		}},
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &peering{config: &c.peers, logger: logger, members: members}, nil
+	return &peering{config: &c.peers, logger: logger, members: members, counts: counts}, nil
 }
 
 // apiAddress is where clients reach this node: where it listens or, where that is every address, at the host that peers reach.
@@ -89,12 +97,14 @@ func (p *peering) openPort(nodeID string) (cluster.Port, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.shown = credentials
 	listener, err := peer.Listen(context.Background(), listenOn(p.config.peerAddr, p.config.peerListen))
 	if err != nil {
 		return nil, portError(err, "peer")
 	}
 	p.port, err = peer.Open(peer.Config{
 		NodeID: nodeID, Credentials: credentials, Listener: listener, Advertise: advertised(p.config.peerAddr, listener.Addr()), Logger: p.logger,
+		Events: peer.Events{Refused: func(error) { p.counts.PeerRefused() }, Reloaded: p.counts.Certificates},
 	})
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -188,9 +198,11 @@ func (p *peering) watchSecrets(ctx context.Context) {
 		switch changed, err := p.rereadSecrets(); {
 		case err != nil && (asked || err.Error() != told):
 			told = err.Error()
+			p.counts.Secrets(err)
 			p.logger.Warn("the secrets of the cluster stay as they are", "error", err)
 		case changed:
 			told = ""
+			p.counts.Secrets(nil)
 			p.logger.Info("secrets of the cluster were read again", "accepted", len(p.config.secrets))
 		case asked:
 			p.logger.Info("the secrets of the cluster have not changed")
@@ -216,6 +228,14 @@ func (p *peering) rereadSecrets() (changed bool, err error) {
 	}
 	p.config.secrets = secrets
 	return true, nil
+}
+
+// expires is when the certificate that this node shows to peers ends; zero for one made of a secret, and without peers.
+func (p *peering) expires() time.Time {
+	if p == nil || p.shown == nil || !p.config.ownCertificates() {
+		return time.Time{}
+	}
+	return p.shown.Expires()
 }
 
 // describe is what the ready line tells of the peers.

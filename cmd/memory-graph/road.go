@@ -47,6 +47,8 @@ func logKind(k cluster.Kind) rpc.LogKind {
 		return rpc.DiskReserve
 	case cluster.Stopping, cluster.Failed:
 		return rpc.Stopping
+	case cluster.Quarantined:
+		return rpc.Quarantined
 	case cluster.Interrupted:
 		return rpc.Interrupted
 	}
@@ -72,6 +74,17 @@ func diskOf(node *cluster.Node) func() telemetry.Disk {
 	}
 }
 
+// eventsOf counts what a node tells.
+func eventsOf(count *telemetry.NodeEvents) cluster.Events {
+	return cluster.Events{
+		LeaderChanged: func(string) { count.LeaderChanged() },
+		Stood:         count.Elected,
+		ReadIndex:     count.ReadIndex,
+		Clock:         func(ahead time.Duration, _ bool) { count.Clock(ahead) },
+		Compared:      count.Compared,
+	}
+}
+
 // memberError says in the API's words why a change of the members was not made.
 func memberError(nodeID string, err error) error {
 	var log *cluster.Error
@@ -85,6 +98,8 @@ func memberError(nodeID string, err error) error {
 		return notLeader()
 	case errors.Is(err, membership.ErrUnknown):
 		reason = rpc.ReasonUnknownMember
+	case errors.Is(err, membership.ErrChanging):
+		reason = rpc.ReasonChanging
 	case errors.Is(err, membership.ErrQuorum):
 		reason = rpc.ReasonQuorum
 	}
@@ -92,11 +107,20 @@ func memberError(nodeID string, err error) error {
 }
 
 // standingOf tells the metrics where a node stands in its cluster.
-func standingOf(node *cluster.Node) func() (telemetry.Members, error) {
+func standingOf(node *cluster.Node, expires func() time.Time) func() (telemetry.Members, error) {
 	return func() (telemetry.Members, error) {
 		s, err := node.Status()
 		voters := s.Members.Voters()
+		var others []telemetry.Member
+		for _, p := range node.Progress() {
+			silence := time.Duration(-1)
+			if !p.LastSent.IsZero() {
+				silence = time.Since(p.LastSent)
+			}
+			others = append(others, telemetry.Member{ID: p.NodeID, Lag: s.LastLog - min(s.LastLog, p.Match), Silence: silence})
+		}
 		return telemetry.Members{
+			Forwarded: s.CommandsForwarded, ReadIndexes: s.ReadIndexesAnswered, Quarantined: node.Fit().Err() != nil, Others: others, CertificateExpires: expires(),
 			Leads: s.Leader.NodeID == s.NodeID, HasLeader: s.Leader.NodeID != "", Term: s.Term, Committed: s.Committed, Applied: s.Applied,
 			Contact: s.LastContact, Voters: voters, NonVoters: len(s.Members.Servers) - voters,
 		}, err

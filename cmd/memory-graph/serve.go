@@ -11,6 +11,7 @@ import (
 
 	"github.com/globalbusinessadvisors/llm-memory-graph/cluster"
 	"github.com/globalbusinessadvisors/llm-memory-graph/rpc"
+	"github.com/globalbusinessadvisors/llm-memory-graph/rpc/telemetry"
 )
 
 const (
@@ -36,14 +37,17 @@ func (p *program) runServer(ctx context.Context, cfg serverConfig, failed *failu
 	if err != nil {
 		return err
 	}
+	counts := telemetry.NewNodeEvents()
 	ports := &ports{config: &cfg}
 	defer closing(&err, ports.close)
-	peers, err := cfg.newPeering(logger, ports)
+	peers, err := cfg.newPeering(logger, ports, counts)
 	if err != nil {
 		return err
 	}
 	admin := &here{retention: cfg.retention()}
-	node, err := cluster.Open(peers.tell(cfg.node(logger, failed.report), admin))
+	config := cfg.node(logger, failed.report)
+	config.Events = eventsOf(counts)
+	node, err := cluster.Open(peers.tell(config, admin))
 	if err != nil {
 		return err
 	}
@@ -57,7 +61,9 @@ func (p *program) runServer(ctx context.Context, cfg serverConfig, failed *failu
 	if !cfg.inMemory {
 		api.Disk, api.Limit = diskOf(node), node.Limit
 	}
-	api.Cluster, api.Members = &everywhere{admin}, standingOf(node)
+	api.Cluster, api.Members = &everywhere{admin}, standingOf(node, peers.expires)
+	api.Events = counts
+	api.Fit = node.Fit()
 	api.NodeID, api.History = node.Identity().NodeID, node
 	server, err := rpc.New(api, &road{node: node}, node.Machine())
 	if err != nil {
@@ -80,8 +86,10 @@ func (p *program) runServer(ctx context.Context, cfg serverConfig, failed *failu
 	defer running.shutDown(logger, failed)
 	defer handOver(node, logger, failed)
 
-	err = awaitReady(ctx, node, logger, func() string { return waitsFor(node) })
-	if err == nil {
+	if node.Quarantine() == nil { // else it says so to whoever asks, and goes on as a member
+		err = awaitReady(ctx, node, logger, func() string { return waitsFor(node) })
+	}
+	if err == nil && node.Quarantine() == nil {
 		err = p.welcome(ctx, cfg, logger, ports.api.Addr(), ports.metrics.Addr(), peers.describe())
 	}
 	if err != nil && ctx.Err() == nil {

@@ -36,6 +36,8 @@ type Options struct {
 	Disk func() Disk
 	// Members reads where this node stands in its cluster; nil leaves its metrics out.
 	Members func() (Members, error)
+	// Events are the counters of what the node tells; nil leaves them out.
+	Events *NodeEvents
 	// Now is the clock of averages; nil for the real one.
 	Now func() time.Time
 }
@@ -83,6 +85,9 @@ func New(o Options) *Metrics {
 	}
 	if o.Members != nil {
 		m.registry.MustRegister(newMemberMetrics(o.Members))
+	}
+	if o.Events != nil {
+		m.registry.MustRegister(o.Events)
 	}
 	for _, method := range o.Methods {
 		m.requests.WithLabelValues(method, statusOK)

@@ -1009,7 +1009,12 @@ type ClusterDigestRequest struct {
 	// Empty for the node that is asked.
 	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	// Wait until that node has this revision; 0 for at once.
-	MinRevision   uint64 `protobuf:"varint,2,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	MinRevision uint64 `protobuf:"varint,2,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// Exactly at this revision, once that node has it; 0 for the newest. FAILED_PRECONDITION, reason `MEMBER_STATE`, where the node does not
+	// know it: it does of revisions that `mark` has given, for a while.
+	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Have the leader make a revision at which every member takes its digest, and answer with the leader's. node_id is empty.
+	Mark          bool `protobuf:"varint,4,opt,name=mark,proto3" json:"mark,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1056,6 +1061,20 @@ func (x *ClusterDigestRequest) GetMinRevision() uint64 {
 		return x.MinRevision
 	}
 	return 0
+}
+
+func (x *ClusterDigestRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ClusterDigestRequest) GetMark() bool {
+	if x != nil {
+		return x.Mark
+	}
+	return false
 }
 
 type ClusterDigestResponse struct {
@@ -1432,10 +1451,12 @@ const file_llm_memory_graph_v1_cluster_proto_rawDesc = "" +
 	"\x17ClusterSnapshotResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12&\n" +
-	"\x0ffirst_log_index\x18\x03 \x01(\x04R\rfirstLogIndex\"R\n" +
+	"\x0ffirst_log_index\x18\x03 \x01(\x04R\rfirstLogIndex\"\x82\x01\n" +
 	"\x14ClusterDigestRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12!\n" +
-	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"d\n" +
+	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12\x12\n" +
+	"\x04mark\x18\x04 \x01(\bR\x04mark\"d\n" +
 	"\x15ClusterDigestResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x16\n" +

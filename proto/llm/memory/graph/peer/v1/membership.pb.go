@@ -25,7 +25,9 @@ const (
 )
 
 type ReportRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Nodes that operators have removed, as far as the caller knows: they are not taken in again.
+	Removed       []string `protobuf:"bytes,1,rep,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -58,6 +60,13 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
 	return file_llm_memory_graph_peer_v1_membership_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ReportRequest) GetRemoved() []string {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
 }
 
 type ReportReply struct {
@@ -93,7 +102,9 @@ type ReportReply struct {
 	// Since it last heard from the leader, in nanoseconds; 0 on the leader, -1 for never.
 	LastContact int64 `protobuf:"varint,19,opt,name=last_contact,json=lastContact,proto3" json:"last_contact,omitempty"`
 	// Why it should not be relied upon, for people; empty for nothing.
-	Problem       string `protobuf:"bytes,20,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem string `protobuf:"bytes,20,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Nodes that operators have removed, as far as it knows.
+	Removed       []string `protobuf:"bytes,21,rep,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -266,6 +277,13 @@ func (x *ReportReply) GetProblem() string {
 		return x.Problem
 	}
 	return ""
+}
+
+func (x *ReportReply) GetRemoved() []string {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
 }
 
 type PledgeRequest struct {
@@ -564,8 +582,9 @@ var File_llm_memory_graph_peer_v1_membership_proto protoreflect.FileDescriptor
 
 const file_llm_memory_graph_peer_v1_membership_proto_rawDesc = "" +
 	"\n" +
-	")llm/memory/graph/peer/v1/membership.proto\x12\x18llm.memory.graph.peer.v1\"\x0f\n" +
-	"\rReportRequest\"\xdf\x04\n" +
+	")llm/memory/graph/peer/v1/membership.proto\x12\x18llm.memory.graph.peer.v1\")\n" +
+	"\rReportRequest\x12\x18\n" +
+	"\aremoved\x18\x01 \x03(\tR\aremoved\"\xf9\x04\n" +
 	"\vReportReply\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1d\n" +
 	"\n" +
@@ -591,7 +610,8 @@ const file_llm_memory_graph_peer_v1_membership_proto_rawDesc = "" +
 	"\aapplied\x18\x11 \x01(\x04R\aapplied\x12\x1a\n" +
 	"\brevision\x18\x12 \x01(\x04R\brevision\x12!\n" +
 	"\flast_contact\x18\x13 \x01(\x03R\vlastContact\x12\x18\n" +
-	"\aproblem\x18\x14 \x01(\tR\aproblem\";\n" +
+	"\aproblem\x18\x14 \x01(\tR\aproblem\x12\x18\n" +
+	"\aremoved\x18\x15 \x03(\tR\aremoved\";\n" +
 	"\rPledgeRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x16\n" +
 	"\x06expect\x18\x02 \x01(\rR\x06expect\"'\n" +

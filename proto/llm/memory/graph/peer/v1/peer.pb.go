@@ -447,8 +447,14 @@ type StatusReply struct {
 	CommandsForwarded   uint64 `protobuf:"varint,21,opt,name=commands_forwarded,json=commandsForwarded,proto3" json:"commands_forwarded,omitempty"`
 	ReadIndexesAsked    uint64 `protobuf:"varint,22,opt,name=read_indexes_asked,json=readIndexesAsked,proto3" json:"read_indexes_asked,omitempty"`
 	ReadIndexesAnswered uint64 `protobuf:"varint,23,opt,name=read_indexes_answered,json=readIndexesAnswered,proto3" json:"read_indexes_answered,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Random, another one at each start of the process.
+	StartId []byte `protobuf:"bytes,24,opt,name=start_id,json=startId,proto3" json:"start_id,omitempty"`
+	// How long ago that was, in nanoseconds.
+	RunningFor int64 `protobuf:"varint,25,opt,name=running_for,json=runningFor,proto3" json:"running_for,omitempty"`
+	// Why the state of the node must not be used, for people; empty for nothing.
+	Quarantine    string `protobuf:"bytes,26,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusReply) Reset() {
@@ -642,87 +648,96 @@ func (x *StatusReply) GetReadIndexesAnswered() uint64 {
 	return 0
 }
 
-type WelcomeRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	ClusterId string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	Lineage   uint32                 `protobuf:"varint,2,opt,name=lineage,proto3" json:"lineage,omitempty"`
-	// The feature level in force there.
-	FeatureLevel  uint32 `protobuf:"varint,3,opt,name=feature_level,json=featureLevel,proto3" json:"feature_level,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *WelcomeRequest) Reset() {
-	*x = WelcomeRequest{}
-	mi := &file_llm_memory_graph_peer_v1_peer_proto_msgTypes[7]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *WelcomeRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*WelcomeRequest) ProtoMessage() {}
-
-func (x *WelcomeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_llm_memory_graph_peer_v1_peer_proto_msgTypes[7]
+func (x *StatusReply) GetStartId() []byte {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
+		return x.StartId
 	}
-	return mi.MessageOf(x)
+	return nil
 }
 
-// Deprecated: Use WelcomeRequest.ProtoReflect.Descriptor instead.
-func (*WelcomeRequest) Descriptor() ([]byte, []int) {
-	return file_llm_memory_graph_peer_v1_peer_proto_rawDescGZIP(), []int{7}
-}
-
-func (x *WelcomeRequest) GetClusterId() string {
+func (x *StatusReply) GetRunningFor() int64 {
 	if x != nil {
-		return x.ClusterId
+		return x.RunningFor
+	}
+	return 0
+}
+
+func (x *StatusReply) GetQuarantine() string {
+	if x != nil {
+		return x.Quarantine
 	}
 	return ""
 }
 
-func (x *WelcomeRequest) GetLineage() uint32 {
-	if x != nil {
-		return x.Lineage
-	}
-	return 0
-}
-
-func (x *WelcomeRequest) GetFeatureLevel() uint32 {
-	if x != nil {
-		return x.FeatureLevel
-	}
-	return 0
-}
-
-type WelcomeReply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+type DigestRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of an entry without commands.
+	Index         uint64 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *WelcomeReply) Reset() {
-	*x = WelcomeReply{}
+func (x *DigestRequest) Reset() {
+	*x = DigestRequest{}
+	mi := &file_llm_memory_graph_peer_v1_peer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestRequest) ProtoMessage() {}
+
+func (x *DigestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_llm_memory_graph_peer_v1_peer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestRequest.ProtoReflect.Descriptor instead.
+func (*DigestRequest) Descriptor() ([]byte, []int) {
+	return file_llm_memory_graph_peer_v1_peer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DigestRequest) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+type DigestReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty when the node has not kept it.
+	Digest []byte `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// How digests are made: those of two formats say nothing of each other.
+	Format        uint32 `protobuf:"varint,2,opt,name=format,proto3" json:"format,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestReply) Reset() {
+	*x = DigestReply{}
 	mi := &file_llm_memory_graph_peer_v1_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *WelcomeReply) String() string {
+func (x *DigestReply) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*WelcomeReply) ProtoMessage() {}
+func (*DigestReply) ProtoMessage() {}
 
-func (x *WelcomeReply) ProtoReflect() protoreflect.Message {
+func (x *DigestReply) ProtoReflect() protoreflect.Message {
 	mi := &file_llm_memory_graph_peer_v1_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -734,9 +749,23 @@ func (x *WelcomeReply) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use WelcomeReply.ProtoReflect.Descriptor instead.
-func (*WelcomeReply) Descriptor() ([]byte, []int) {
+// Deprecated: Use DigestReply.ProtoReflect.Descriptor instead.
+func (*DigestReply) Descriptor() ([]byte, []int) {
 	return file_llm_memory_graph_peer_v1_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DigestReply) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *DigestReply) GetFormat() uint32 {
+	if x != nil {
+		return x.Format
+	}
+	return 0
 }
 
 var File_llm_memory_graph_peer_v1_peer_proto protoreflect.FileDescriptor
@@ -774,7 +803,7 @@ const file_llm_memory_graph_peer_v1_peer_proto_rawDesc = "" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x0f\n" +
-	"\rStatusRequest\"\xf0\x05\n" +
+	"\rStatusRequest\"\xcc\x06\n" +
 	"\vStatusReply\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1d\n" +
 	"\n" +
@@ -801,18 +830,23 @@ const file_llm_memory_graph_peer_v1_peer_proto_rawDesc = "" +
 	"\x05ready\x18\x14 \x01(\bR\x05ready\x12-\n" +
 	"\x12commands_forwarded\x18\x15 \x01(\x04R\x11commandsForwarded\x12,\n" +
 	"\x12read_indexes_asked\x18\x16 \x01(\x04R\x10readIndexesAsked\x122\n" +
-	"\x15read_indexes_answered\x18\x17 \x01(\x04R\x13readIndexesAnswered\"n\n" +
-	"\x0eWelcomeRequest\x12\x1d\n" +
+	"\x15read_indexes_answered\x18\x17 \x01(\x04R\x13readIndexesAnswered\x12\x19\n" +
+	"\bstart_id\x18\x18 \x01(\fR\astartId\x12\x1f\n" +
+	"\vrunning_for\x18\x19 \x01(\x03R\n" +
+	"runningFor\x12\x1e\n" +
 	"\n" +
-	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x18\n" +
-	"\alineage\x18\x02 \x01(\rR\alineage\x12#\n" +
-	"\rfeature_level\x18\x03 \x01(\rR\ffeatureLevel\"\x0e\n" +
-	"\fWelcomeReply2\x88\x03\n" +
+	"quarantine\x18\x1a \x01(\tR\n" +
+	"quarantine\"%\n" +
+	"\rDigestRequest\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"=\n" +
+	"\vDigestReply\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x16\n" +
+	"\x06format\x18\x02 \x01(\rR\x06format2\x85\x03\n" +
 	"\vPeerService\x12_\n" +
 	"\aPropose\x12(.llm.memory.graph.peer.v1.ProposeRequest\x1a&.llm.memory.graph.peer.v1.ProposeReply(\x010\x01\x12a\n" +
 	"\tReadIndex\x12*.llm.memory.graph.peer.v1.ReadIndexRequest\x1a(.llm.memory.graph.peer.v1.ReadIndexReply\x12X\n" +
-	"\x06Status\x12'.llm.memory.graph.peer.v1.StatusRequest\x1a%.llm.memory.graph.peer.v1.StatusReply\x12[\n" +
-	"\aWelcome\x12(.llm.memory.graph.peer.v1.WelcomeRequest\x1a&.llm.memory.graph.peer.v1.WelcomeReplyBZZXgithub.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/peer/v1;peerpbb\x06proto3"
+	"\x06Status\x12'.llm.memory.graph.peer.v1.StatusRequest\x1a%.llm.memory.graph.peer.v1.StatusReply\x12X\n" +
+	"\x06Digest\x12'.llm.memory.graph.peer.v1.DigestRequest\x1a%.llm.memory.graph.peer.v1.DigestReplyBZZXgithub.com/globalbusinessadvisors/llm-memory-graph/proto/llm/memory/graph/peer/v1;peerpbb\x06proto3"
 
 var (
 	file_llm_memory_graph_peer_v1_peer_proto_rawDescOnce sync.Once
@@ -837,8 +871,8 @@ var file_llm_memory_graph_peer_v1_peer_proto_goTypes = []any{
 	(*ReadIndexReply)(nil),   // 5: llm.memory.graph.peer.v1.ReadIndexReply
 	(*StatusRequest)(nil),    // 6: llm.memory.graph.peer.v1.StatusRequest
 	(*StatusReply)(nil),      // 7: llm.memory.graph.peer.v1.StatusReply
-	(*WelcomeRequest)(nil),   // 8: llm.memory.graph.peer.v1.WelcomeRequest
-	(*WelcomeReply)(nil),     // 9: llm.memory.graph.peer.v1.WelcomeReply
+	(*DigestRequest)(nil),    // 8: llm.memory.graph.peer.v1.DigestRequest
+	(*DigestReply)(nil),      // 9: llm.memory.graph.peer.v1.DigestReply
 }
 var file_llm_memory_graph_peer_v1_peer_proto_depIdxs = []int32{
 	3, // 0: llm.memory.graph.peer.v1.ProposeReply.verdicts:type_name -> llm.memory.graph.peer.v1.Verdict
@@ -846,11 +880,11 @@ var file_llm_memory_graph_peer_v1_peer_proto_depIdxs = []int32{
 	1, // 2: llm.memory.graph.peer.v1.PeerService.Propose:input_type -> llm.memory.graph.peer.v1.ProposeRequest
 	4, // 3: llm.memory.graph.peer.v1.PeerService.ReadIndex:input_type -> llm.memory.graph.peer.v1.ReadIndexRequest
 	6, // 4: llm.memory.graph.peer.v1.PeerService.Status:input_type -> llm.memory.graph.peer.v1.StatusRequest
-	8, // 5: llm.memory.graph.peer.v1.PeerService.Welcome:input_type -> llm.memory.graph.peer.v1.WelcomeRequest
+	8, // 5: llm.memory.graph.peer.v1.PeerService.Digest:input_type -> llm.memory.graph.peer.v1.DigestRequest
 	2, // 6: llm.memory.graph.peer.v1.PeerService.Propose:output_type -> llm.memory.graph.peer.v1.ProposeReply
 	5, // 7: llm.memory.graph.peer.v1.PeerService.ReadIndex:output_type -> llm.memory.graph.peer.v1.ReadIndexReply
 	7, // 8: llm.memory.graph.peer.v1.PeerService.Status:output_type -> llm.memory.graph.peer.v1.StatusReply
-	9, // 9: llm.memory.graph.peer.v1.PeerService.Welcome:output_type -> llm.memory.graph.peer.v1.WelcomeReply
+	9, // 9: llm.memory.graph.peer.v1.PeerService.Digest:output_type -> llm.memory.graph.peer.v1.DigestReply
 	6, // [6:10] is the sub-list for method output_type
 	2, // [2:6] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name

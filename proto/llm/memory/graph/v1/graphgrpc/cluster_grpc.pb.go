@@ -57,7 +57,7 @@ type ClusterServiceClient interface {
 	TransferLeader(ctx context.Context, in *v1.ClusterTransferLeaderRequest, opts ...grpc.CallOption) (*v1.ClusterTransferLeaderResponse, error)
 	// Snapshot makes the rows of one member durable and cuts its log.
 	Snapshot(ctx context.Context, in *v1.ClusterSnapshotRequest, opts ...grpc.CallOption) (*v1.ClusterSnapshotResponse, error)
-	// Digest tells the digest of one member's state. Members at the same revision have the same one.
+	// Digest tells the digest of one member's state. Members at the same revision have the same one; they can be compared while writes go on.
 	Digest(ctx context.Context, in *v1.ClusterDigestRequest, opts ...grpc.CallOption) (*v1.ClusterDigestResponse, error)
 	// Finalize raises the feature level to what every member can do. There is no way back to an older release afterwards.
 	Finalize(ctx context.Context, in *v1.ClusterFinalizeRequest, opts ...grpc.CallOption) (*v1.ClusterFinalizeResponse, error)
@@ -207,7 +207,7 @@ type ClusterServiceServer interface {
 	TransferLeader(context.Context, *v1.ClusterTransferLeaderRequest) (*v1.ClusterTransferLeaderResponse, error)
 	// Snapshot makes the rows of one member durable and cuts its log.
 	Snapshot(context.Context, *v1.ClusterSnapshotRequest) (*v1.ClusterSnapshotResponse, error)
-	// Digest tells the digest of one member's state. Members at the same revision have the same one.
+	// Digest tells the digest of one member's state. Members at the same revision have the same one; they can be compared while writes go on.
 	Digest(context.Context, *v1.ClusterDigestRequest) (*v1.ClusterDigestResponse, error)
 	// Finalize raises the feature level to what every member can do. There is no way back to an older release afterwards.
 	Finalize(context.Context, *v1.ClusterFinalizeRequest) (*v1.ClusterFinalizeResponse, error)

@@ -23,7 +23,7 @@ const (
 	PeerService_Propose_FullMethodName   = "/llm.memory.graph.peer.v1.PeerService/Propose"
 	PeerService_ReadIndex_FullMethodName = "/llm.memory.graph.peer.v1.PeerService/ReadIndex"
 	PeerService_Status_FullMethodName    = "/llm.memory.graph.peer.v1.PeerService/Status"
-	PeerService_Welcome_FullMethodName   = "/llm.memory.graph.peer.v1.PeerService/Welcome"
+	PeerService_Digest_FullMethodName    = "/llm.memory.graph.peer.v1.PeerService/Digest"
 )
 
 // PeerServiceClient is the client API for PeerService service.
@@ -36,8 +36,8 @@ type PeerServiceClient interface {
 	ReadIndex(ctx context.Context, in *v1.ReadIndexRequest, opts ...grpc.CallOption) (*v1.ReadIndexReply, error)
 	// Status is where a node stands. It answers nodes that are not of its cluster, too.
 	Status(ctx context.Context, in *v1.StatusRequest, opts ...grpc.CallOption) (*v1.StatusReply, error)
-	// Welcome makes a node that is of no cluster yet one of the caller's.
-	Welcome(ctx context.Context, in *v1.WelcomeRequest, opts ...grpc.CallOption) (*v1.WelcomeReply, error)
+	// Digest is the digest of a node's state right after an entry of the log, once the node has applied that.
+	Digest(ctx context.Context, in *v1.DigestRequest, opts ...grpc.CallOption) (*v1.DigestReply, error)
 }
 
 type peerServiceClient struct {
@@ -81,10 +81,10 @@ func (c *peerServiceClient) Status(ctx context.Context, in *v1.StatusRequest, op
 	return out, nil
 }
 
-func (c *peerServiceClient) Welcome(ctx context.Context, in *v1.WelcomeRequest, opts ...grpc.CallOption) (*v1.WelcomeReply, error) {
+func (c *peerServiceClient) Digest(ctx context.Context, in *v1.DigestRequest, opts ...grpc.CallOption) (*v1.DigestReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(v1.WelcomeReply)
-	err := c.cc.Invoke(ctx, PeerService_Welcome_FullMethodName, in, out, cOpts...)
+	out := new(v1.DigestReply)
+	err := c.cc.Invoke(ctx, PeerService_Digest_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +101,8 @@ type PeerServiceServer interface {
 	ReadIndex(context.Context, *v1.ReadIndexRequest) (*v1.ReadIndexReply, error)
 	// Status is where a node stands. It answers nodes that are not of its cluster, too.
 	Status(context.Context, *v1.StatusRequest) (*v1.StatusReply, error)
-	// Welcome makes a node that is of no cluster yet one of the caller's.
-	Welcome(context.Context, *v1.WelcomeRequest) (*v1.WelcomeReply, error)
+	// Digest is the digest of a node's state right after an entry of the log, once the node has applied that.
+	Digest(context.Context, *v1.DigestRequest) (*v1.DigestReply, error)
 	mustEmbedUnimplementedPeerServiceServer()
 }
 
@@ -122,8 +122,8 @@ func (UnimplementedPeerServiceServer) ReadIndex(context.Context, *v1.ReadIndexRe
 func (UnimplementedPeerServiceServer) Status(context.Context, *v1.StatusRequest) (*v1.StatusReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
 }
-func (UnimplementedPeerServiceServer) Welcome(context.Context, *v1.WelcomeRequest) (*v1.WelcomeReply, error) {
-	return nil, status.Error(codes.Unimplemented, "method Welcome not implemented")
+func (UnimplementedPeerServiceServer) Digest(context.Context, *v1.DigestRequest) (*v1.DigestReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Digest not implemented")
 }
 func (UnimplementedPeerServiceServer) mustEmbedUnimplementedPeerServiceServer() {}
 func (UnimplementedPeerServiceServer) testEmbeddedByValue()                     {}
@@ -189,20 +189,20 @@ func _PeerService_Status_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
-func _PeerService_Welcome_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(v1.WelcomeRequest)
+func _PeerService_Digest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(v1.DigestRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(PeerServiceServer).Welcome(ctx, in)
+		return srv.(PeerServiceServer).Digest(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: PeerService_Welcome_FullMethodName,
+		FullMethod: PeerService_Digest_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(PeerServiceServer).Welcome(ctx, req.(*v1.WelcomeRequest))
+		return srv.(PeerServiceServer).Digest(ctx, req.(*v1.DigestRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -223,8 +223,8 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _PeerService_Status_Handler,
 		},
 		{
-			MethodName: "Welcome",
-			Handler:    _PeerService_Welcome_Handler,
+			MethodName: "Digest",
+			Handler:    _PeerService_Digest_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
