@@ -31,7 +31,7 @@ FUZZARGS :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build run cluster crash test test-unit test-integration test-e2e cover check fuzz bench bench-postgres bench-large bench-cluster bench-go datasets gen clean \
+.PHONY: help build run cluster crash sim test test-unit test-integration test-e2e cover check fuzz bench bench-postgres bench-large bench-cluster bench-go datasets gen clean \
 	check-format check-vet check-lint check-gen check-modules check-wasm check-tools
 
 help: ## list the targets
@@ -141,6 +141,15 @@ faults: ## hurt clusters of three nodes under load, the long form: about half an
 	@MEMORY_GRAPH_FAULTS=long MEMORY_GRAPH_FAULTS_TABLE=$(FAULTS_TABLE) MEMORY_GRAPH_ARTEFACTS=$(BIN)/faults \
 		$(GO) test -count=1 -timeout 4h -v $(ARGS) ./jepsen/faults >$(BIN)/faults/log || { tail -n 200 $(BIN)/faults/log; exit 1; }
 	@cat $(FAULTS_TABLE)
+
+SEEDS        := 1000
+SIM_DURATION := 3m
+SIM_FIRST    := 1000
+sim: ## run simulated clusters in virtual time, hurt as seeds say, the long form: about an hour (SEEDS=1000, SIM_FIRST=1000, SIM_DURATION=3m)
+	@mkdir -p $(BIN)
+	@MEMORY_GRAPH_SIM_SEEDS=$(SEEDS) MEMORY_GRAPH_SIM_FIRST=$(SIM_FIRST) MEMORY_GRAPH_SIM_DURATION=$(SIM_DURATION) \
+		$(GO) test -count=1 -timeout 24h -run '^TestManySeeds$$' -v ./jepsen/sim >$(BIN)/sim.log || { tail -n 200 $(BIN)/sim.log; exit 1; }
+	@sed -n '/^| | |/,$$p' $(BIN)/sim.log
 
 CRASH_ROUNDS := 100
 crash: ## kill -9 a server during imports and single writes, again and again (CRASH_ROUNDS=100, MEMORY_GRAPH_CRASH_SEED)

@@ -94,6 +94,11 @@ var rooms = []room{
 	// What a history is and whether it keeps the promises: functions of what they are given.
 	{dir: "jepsen/history", folders: []string{"jepsen/history"}, modules: []string{grpcModule, googleRPC}, forbidden: impure[1:]},
 	{dir: "jepsen/check", folders: []string{"jepsen/check", "jepsen/history"}, modules: []string{porcupine}, forbidden: impure},
+	// Whole clusters in one process: the one place of jepsen that knows the code, because it takes what is under it away.
+	{
+		dir: "jepsen/sim", folders: []string{"jepsen", "cluster", "fsm", "rpc", "proto"},
+		modules: []string{protobuf, grpcModule, googleRPC, raft, hclog},
+	},
 	{dir: "deploy"},
 	{dir: "docs"},
 	{dir: "."},
