@@ -35,6 +35,7 @@ func listAppend() checker[*lists] {
 			{"intermediate-read", (*lists).intermediateReads},
 			{"duplicate", (*lists).duplicates},
 			{"incompatible-order", (*lists).incompatibleOrders},
+			{"append-order", (*lists).appendOrders},
 			{"internal", (*lists).internal},
 			{writeWrite, (*lists).writeWrite},
 			{writeRead, (*lists).writeRead},
@@ -187,6 +188,17 @@ func (l *lists) abortedReads(f *findings) {
 	})
 }
 
+// last is what the transaction appended last to a list.
+func (t transaction) last(key int) int {
+	last := 0
+	for _, s := range t.steps {
+		if !s.read && s.key == key {
+			last = s.element
+		}
+	}
+	return last
+}
+
 // intermediateReads is G1b: a transaction was seen half done.
 func (l *lists) intermediateReads(f *findings) {
 	l.everyRead(func(n, _ int, t transaction, s microOp) {
@@ -198,12 +210,7 @@ func (l *lists) intermediateReads(f *findings) {
 		if !known || w == n {
 			return
 		}
-		var last int
-		for _, step := range l.transactions[w].steps {
-			if !step.read && step.key == s.key {
-				last = step.element
-			}
-		}
+		last := l.transactions[w].last(s.key)
 		if last != e {
 			f.add("intermediate-read", proof(t.Call, l.transactions[w].Call), "list %s ends with %s, but the same transaction appended %s after it",
 				l.names[s.key], l.names[e], l.names[last])
@@ -231,6 +238,30 @@ func (l *lists) incompatibleOrders(f *findings) {
 			f.add("incompatible-order", t.Proof(), "list %s reads %s here and %s elsewhere", l.names[s.key], l.list(s.elements), l.list(longest))
 		}
 	})
+}
+
+// appendOrders: what one transaction appended stands in the list in the order in which it did.
+func (l *lists) appendOrders(f *findings) {
+	place := map[cell]int{}
+	for key, list := range l.longest {
+		for at, e := range list {
+			place[cell{key, e}] = at
+		}
+	}
+	for _, t := range l.transactions {
+		before := map[int]int{}
+		for _, s := range t.steps {
+			at, there := place[cell{s.key, s.element}]
+			if s.read || !there {
+				continue
+			}
+			if at < before[s.key] {
+				f.add("append-order", t.Proof(), "list %s has %s before what the same transaction appended first: %s",
+					l.names[s.key], l.names[s.element], l.list(l.longest[s.key]))
+			}
+			before[s.key] = at
+		}
+	}
 }
 
 // internal: a transaction sees what it read and appended before.
@@ -322,23 +353,7 @@ func (l *lists) readWrite(*findings) {
 
 // lostAppends: what was acknowledged and never read came after everything that was read.
 func (l *lists) lostAppends(*findings) {
-	wasRead := map[cell]bool{}
-	for key, list := range l.longest {
-		for _, e := range list {
-			wasRead[cell{key, e}] = true
-		}
-	}
-	unread := map[int][]int{}
-	for n, t := range l.transactions {
-		if t.Type() != history.OK {
-			continue
-		}
-		for _, s := range t.steps {
-			if !s.read && !wasRead[cell{s.key, s.element}] {
-				unread[s.key] = append(unread[s.key], n)
-			}
-		}
-	}
+	unread := l.unread()
 	for _, key := range sorted(unread) {
 		list := l.longest[key]
 		if len(list) == 0 {
@@ -357,6 +372,43 @@ func (l *lists) lostAppends(*findings) {
 			}
 		}
 	})
+}
+
+// unread are the transactions of which it is known that they appended something to a key that nobody read, by key. It is known of those that
+// were acknowledged, and of those whose other appends were read.
+func (l *lists) unread() map[int][]int {
+	wasRead := map[cell]bool{}
+	happened := map[int]bool{}
+	halfway := map[cell]bool{} // by key and transaction: what was read ends in the middle of it
+	for _, key := range sorted(l.longest) {
+		list := l.longest[key]
+		for _, e := range list {
+			wasRead[cell{key, e}] = true
+			if w, known := l.writer[cell{key, e}]; known {
+				happened[w] = true
+			}
+		}
+		if len(list) == 0 {
+			continue
+		}
+		last := list[len(list)-1]
+		if w, known := l.writer[cell{key, last}]; known {
+			halfway[cell{key, w}] = l.transactions[w].last(key) != last
+		}
+	}
+	unread := map[int][]int{}
+	for n, t := range l.transactions {
+		for _, s := range t.steps {
+			if s.read || wasRead[cell{s.key, s.element}] {
+				continue
+			}
+			// What was read up to the middle of a transaction is intermediateReads' business.
+			if t.Type() == history.OK || happened[n] && !halfway[cell{s.key, n}] {
+				unread[s.key] = append(unread[s.key], n)
+			}
+		}
+	}
+	return unread
 }
 
 // realTime: a transaction that had ended came before those that began after it. Only the newest of those that had ended are linked: what

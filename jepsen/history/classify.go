@@ -85,6 +85,9 @@ func errorInfo(s *status.Status) *errdetails.ErrorInfo {
 
 // codeName is the name of a code as documents write it: NOT_FOUND for NotFound.
 func codeName(code codes.Code) string {
+	if code == codes.Canceled {
+		return "CANCELLED"
+	}
 	var b strings.Builder
 	name := code.String()
 	for i, letter := range name {
