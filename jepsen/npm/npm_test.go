@@ -45,7 +45,7 @@ func project(t *testing.T) string {
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Skipf("the published client is not tested: npm cannot install it: %v\n%s", err, out)
 	}
-	for _, name := range []string{"calls.js", "failover.js"} {
+	for _, name := range []string{"calls.js", "failover.js", "rolling.js"} {
 		text, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			t.Fatal(err)
@@ -138,6 +138,7 @@ func TestThePublishedClient(t *testing.T) {
 		}
 	})
 	t.Run("goes over to the next address", func(t *testing.T) { failsOver(t, program, dir) })
+	t.Run("hardly notices a rolling restart", func(t *testing.T) { rolls(t, program, dir) })
 	t.Run("is repaired by the script too", func(t *testing.T) {
 		path := filepath.Join(dir, "node_modules", "@llm-dev-ops", "proto")
 		want, err := os.ReadFile(filepath.Join(path, "memory_graph.proto"))
