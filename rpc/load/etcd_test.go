@@ -140,7 +140,7 @@ func TestNoFigureOfEtcdWithoutWhatWasAcknowledged(t *testing.T) {
 		for _, f := range []*etcdFake{{lose: true}, {spoil: true}} {
 			o := options(serveEtcd(t, f), workload)
 			o.Batch = 0
-			if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "read back") {
+			if err := untilItFails(t, o); err == nil || !strings.Contains(err.Error(), "read back") {
 				t.Errorf("%s, lose %v: %v", workload, f.lose, err)
 			}
 		}

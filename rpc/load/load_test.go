@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"math"
 	"net"
 	"strings"
 	"sync"
@@ -148,10 +149,19 @@ func untilAnswered(t *testing.T, o Options) Result {
 	}
 }
 
+// untilItFails runs for longer and longer, for the same reason, until something is wrong.
+func untilItFails(t *testing.T, o Options) (err error) {
+	t.Helper()
+	for ; err == nil && o.Duration < time.Minute; o.Duration *= 4 {
+		_, err = Run(t.Context(), o)
+	}
+	return err
+}
+
 func TestNoFigureWithoutWhatWasAcknowledged(t *testing.T) {
 	for _, workload := range []string{"write", "batch"} {
 		for _, f := range []*fake{{lose: true}, {spoil: true}} {
-			if _, err := Run(t.Context(), options(serve(t, f), workload)); err == nil || !strings.Contains(err.Error(), "read back") {
+			if err := untilItFails(t, options(serve(t, f), workload)); err == nil || !strings.Contains(err.Error(), "read back") {
 				t.Errorf("%s, lose %v: %v", workload, f.lose, err)
 			}
 		}
@@ -159,7 +169,7 @@ func TestNoFigureWithoutWhatWasAcknowledged(t *testing.T) {
 }
 
 func TestAReadThatIsWrongIsAnError(t *testing.T) {
-	if _, err := Run(t.Context(), options(serve(t, &fake{spoil: true}), "read")); err == nil || !strings.Contains(err.Error(), "written") {
+	if err := untilItFails(t, options(serve(t, &fake{spoil: true}), "read")); err == nil || !strings.Contains(err.Error(), "written") {
 		t.Error(err)
 	}
 }
@@ -182,13 +192,18 @@ func TestLatencyIsMeasuredFromWhenACallWasMeantToBegin(t *testing.T) {
 
 func TestAPaceIsKept(t *testing.T) {
 	o := options(serve(t, &fake{}), "write")
-	o.Rate, o.Duration = 500, 400*time.Millisecond
-	r, err := Run(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
+	o.Rate = 500
+	// What a busy machine did not let begin in its time is made up for; the longer it runs the less that counts.
+	perSecond := math.Inf(1)
+	for o.Duration = 400 * time.Millisecond; perSecond > 600 && o.Duration < 2*time.Minute; o.Duration *= 4 {
+		r, err := Run(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		perSecond = r.PerSecond
 	}
-	if r.PerSecond > 600 {
-		t.Errorf("%.0f calls a second, 500 were asked for", r.PerSecond)
+	if perSecond > 600 {
+		t.Errorf("%.0f calls a second, 500 were asked for", perSecond)
 	}
 }
 
@@ -202,7 +217,7 @@ func TestTooManyCallsForTheConnections(t *testing.T) {
 
 func TestARefusedCallIsAnError(t *testing.T) {
 	// The fake does not know Query.
-	_, err := Run(t.Context(), options(serve(t, &fake{}), "query"))
+	err := untilItFails(t, options(serve(t, &fake{}), "query"))
 	if err == nil || !strings.Contains(err.Error(), "Query: code 12") {
 		t.Error(err)
 	}
