@@ -71,13 +71,13 @@ func measureSync(ctx context.Context, path string, entry []byte, d time.Duration
 func repeat(ctx context.Context, d time.Duration, do func() error) (Latency, error) {
 	t := newTally()
 	end := time.Now().Add(d)
-	for start := time.Now(); start.Before(end) && ctx.Err() == nil; {
+	for start, again := time.Now(), true; again; { // once at least
 		if err := do(); err != nil {
 			return Latency{}, err
 		}
 		now := time.Now()
 		t.call(now.Sub(start), 1)
-		start = now
+		start, again = now, now.Before(end) && ctx.Err() == nil
 	}
 	return t.percentiles(), ctx.Err()
 }
