@@ -46,6 +46,7 @@ const (
 	term       = "golang.org/x/term"
 	hdr        = "github.com/HdrHistogram/hdrhistogram-go"
 	xnet       = "golang.org/x/net"
+	wazero     = "github.com/tetratelabs/wazero"
 	porcupine  = "github.com/anishathalye/porcupine"
 )
 
@@ -99,6 +100,7 @@ var rooms = []room{
 		dir: "jepsen/sim", folders: []string{"jepsen", "cluster", "fsm", "rpc", "proto"},
 		modules: []string{protobuf, grpcModule, googleRPC, raft, hclog},
 	},
+	{dir: "jepsen/sim/replay", modules: []string{wazero}},
 	{dir: "deploy"},
 	{dir: "docs"},
 	{dir: "."},

@@ -21,8 +21,9 @@ type Report struct {
 	VirtualTime                               time.Duration
 	// Anomalies are broken promises, the first few of them.
 	Anomalies []string
-	// Trace is the hash, if one was asked for.
+	// Trace is the hash of so many lines, if one was asked for.
 	Trace string
+	Lines int
 }
 
 // Operations is everything that clients were told.

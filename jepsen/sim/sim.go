@@ -60,6 +60,7 @@ type run struct {
 
 	mu        sync.Mutex
 	trace     hash.Hash
+	lines     int
 	anomalies []string
 	faults    map[Fault]int
 }
@@ -151,7 +152,7 @@ func (r *run) all(ctx context.Context) Report {
 	defer r.mu.Unlock()
 	report.Anomalies, report.Faults = r.anomalies, r.faults
 	if r.trace != nil {
-		report.Trace = hex.EncodeToString(r.trace.Sum(nil))
+		report.Trace, report.Lines = hex.EncodeToString(r.trace.Sum(nil)), r.lines
 	}
 	return report
 }
@@ -186,6 +187,7 @@ func (r *run) write(line string) {
 	at := time.Since(r.began)
 	if r.trace != nil {
 		fmt.Fprintf(r.trace, "%d %s", at, line)
+		r.lines++
 	}
 	if r.config.Story != nil {
 		fmt.Fprintf(r.config.Story, "%12v %s", at.Round(time.Microsecond), line)

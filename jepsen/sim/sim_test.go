@@ -52,6 +52,16 @@ func TestSeed(t *testing.T) {
 	try(t, Config{Seed: seed, Duration: duration(t), Story: os.Stderr})
 }
 
+// TestTrace runs one seed and tells the hash of its trace, for jepsen/sim/replay.
+func TestTrace(t *testing.T) {
+	seed, ok := number(t, seedVariable)
+	if !ok {
+		t.Skipf("traces the seed that %s names", seedVariable)
+	}
+	r := try(t, Config{Seed: seed, Duration: duration(t), Trace: true})
+	t.Logf("trace %s of %d lines", r.Trace, r.Lines)
+}
+
 // TestManySeeds runs as many as it is told, and sums them up.
 func TestManySeeds(t *testing.T) {
 	seeds, ok := number(t, seedsVariable)
