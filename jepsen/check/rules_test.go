@@ -2,8 +2,8 @@ package check
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -154,25 +154,19 @@ func TestAVerdictIsBounded(t *testing.T) {
 }
 
 // TestARegisterThatTakesTooLong has many writes of unknown outcome at once and a read of what nobody wrote: every subset of the writes has
-// to be tried.
+// to be tried, which nobody lives to see.
 func TestARegisterThatTakesTooLong(t *testing.T) {
 	w := scriptWriter{open: map[history.Process]bool{}}
 	for n := range 40 {
-		if err := w.line(strings.NewReplacer("P", strings.Repeat("1", 1)+string(rune('0'+n/10))+string(rune('0'+n%10))).Replace(`P info write {"key":"k","value":"P"}`)); err != nil {
+		if err := w.line(fmt.Sprintf(`%d info write {"key":"k","value":"%d"}`, n+1, n)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, line := range []string{`0 ok read {"key":"k","value":"nobody's"}`, `0 ok write {"key":"l","value":"a"}`, `0 ok read {"key":"l","value":null}`} {
-		if err := w.line(line); err != nil {
-			t.Fatal(err)
-		}
+	if err := w.line(`0 ok read {"key":"k","value":"nobody's"}`); err != nil {
+		t.Fatal(err)
 	}
-	v := Registers(w.ops, 50*time.Millisecond)
-	if v.Unknown == "" || v.Passed() {
-		t.Errorf("%v, want unknown for one record", v)
-	}
-	if v.Valid || v.Found["linearizable"] != 1 {
-		t.Errorf("%v, want the other record to be found wrong", v)
+	if v := Registers(w.ops, 50*time.Millisecond); v.Unknown == "" || !v.Valid || v.Passed() {
+		t.Errorf("%v, want unknown", v)
 	}
 }
 
