@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -33,9 +34,10 @@ const (
 // pebbleEngine is a Pebble database without a write-ahead log: what is not flushed is lost in a crash, in the order in
 // which it was applied, newest first.
 type pebbleEngine struct {
-	db *pebble.DB
-	fs vfs.FS
-	o  pebbleOptions
+	db    *pebble.DB
+	fs    vfs.FS
+	o     pebbleOptions
+	young young // of the one who applies
 }
 
 // openEngine opens the database in dir. fresh makes one where none is; else a missing one is damage.
@@ -54,7 +56,7 @@ func openEngine(fs vfs.FS, dir string, o pebbleOptions, fresh bool) (*pebbleEngi
 		}
 		return nil, fmt.Errorf("generation in %s: %w", dir, err)
 	}
-	return &pebbleEngine{db, fs, o}, nil
+	return &pebbleEngine{db, fs, o, newYoung()}, nil
 }
 
 // openDB turns a panic of a database that rests on what is not so into damage.
@@ -161,11 +163,14 @@ func (e *pebbleEngine) snapshot() (snapshot, error) {
 	return &pebbleReader{from: s, closer: s}, nil
 }
 
-func (e *pebbleEngine) live() snapshot { return &pebbleReader{from: e.db} }
+func (e *pebbleEngine) live() snapshot {
+	return &pebbleReader{from: e.db, young: &e.young}
+}
 
 func (e *pebbleEngine) apply(writes iter.Seq[*write]) (err error) {
 	b := e.db.NewBatch()
 	defer func() { err = errors.Join(err, b.Close()) }()
+	var system []byte
 	for w := range writes {
 		if w.deleted {
 			err = b.Delete(w.key, nil)
@@ -175,8 +180,34 @@ func (e *pebbleEngine) apply(writes iter.Seq[*write]) (err error) {
 		if err != nil {
 			return err
 		}
+		e.young.add(w.key)
+		if bytes.Equal(w.key, systemKey) {
+			system = w.value
+		}
 	}
-	return b.Commit(pebble.NoSync)
+	if err := b.Commit(pebble.NoSync); err != nil || system == nil {
+		return err
+	}
+	return e.settle(system)
+}
+
+// settle lets go of what is known of ids that are in files by now.
+func (e *pebbleEngine) settle(system []byte) error {
+	if !e.young.full() {
+		return nil
+	}
+	sys, err := decodeSystem(system)
+	if err != nil {
+		return err
+	}
+	return e.young.settle(sys.Applied, func() (uint64, error) {
+		row, ok, err := e.durable(systemKey)
+		if err != nil || !ok {
+			return 0, err
+		}
+		sys, err := decodeSystem(row)
+		return sys.Applied, err
+	})
 }
 
 func (e *pebbleEngine) durable(key []byte) (value []byte, ok bool, err error) {
@@ -209,15 +240,19 @@ func (e *pebbleEngine) checkpoint(name string) (frozen, error) {
 type pebbleReader struct {
 	from   pebble.Reader
 	closer io.Closer
+	young  *young // nil for all but the writer's
 
 	mu     sync.Mutex
 	free   []*pebble.Iterator // guarded by mu: for ranges
 	points []*pebble.Iterator // guarded by mu: for single keys, without bounds
+	sought []*pebble.Iterator // guarded by mu: the same, for ids
+	filed  []*pebble.Iterator // guarded by mu: the same, of what is in files
 }
 
 // get seeks with an iterator that it keeps: several times cheaper than a Get of Pebble, which makes one each time.
 func (r *pebbleReader) get(key []byte) ([]byte, bool, error) {
-	it, err := r.point()
+	list := r.lookIn(key)
+	it, err := r.point(list)
 	if err != nil {
 		return nil, false, err
 	}
@@ -226,7 +261,7 @@ func (r *pebbleReader) get(key []byte) ([]byte, bool, error) {
 			it.Close() //nolint:errcheck // the same error again
 			return nil, false, kindOf(err)
 		}
-		r.keep(&r.points, it)
+		r.keep(list, it)
 		return nil, false, nil
 	}
 	v, err := it.ValueAndErr()
@@ -235,19 +270,36 @@ func (r *pebbleReader) get(key []byte) ([]byte, bool, error) {
 		return nil, false, kindOf(err)
 	}
 	v = append(make([]byte, 0, len(v)), v...)
-	r.keep(&r.points, it)
+	r.keep(list, it)
 	return v, true, nil
 }
 
-func (r *pebbleReader) point() (*pebble.Iterator, error) {
+// lookIn chooses the iterators for a key: those of the writer, who looks for ids to find that there are none, use the filters of the
+// last level too, and pass over the memtables where they can.
+func (r *pebbleReader) lookIn(key []byte) *[]*pebble.Iterator {
+	switch {
+	case r.young == nil || !asked(key):
+		return &r.points
+	case r.young.filed(key):
+		return &r.filed
+	default:
+		return &r.sought
+	}
+}
+
+// point is an iterator of a list, a new one when there is none.
+func (r *pebbleReader) point(list *[]*pebble.Iterator) (*pebble.Iterator, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := len(r.points); n > 0 {
-		it := r.points[n-1]
-		r.points = r.points[:n-1]
+	if n := len(*list); n > 0 {
+		it := (*list)[n-1]
+		*list = (*list)[:n-1]
 		return it, nil
 	}
-	return r.from.NewIter(nil)
+	if list == &r.points {
+		return r.from.NewIter(nil)
+	}
+	return r.from.NewIter(&pebble.IterOptions{UseL6Filters: true, OnlyReadGuaranteedDurable: list == &r.filed})
 }
 
 func (r *pebbleReader) keep(list *[]*pebble.Iterator, it *pebble.Iterator) {
@@ -275,8 +327,8 @@ func (r *pebbleReader) open(k keyRange, reverse bool) (cursor, error) {
 
 func (r *pebbleReader) close() error {
 	r.mu.Lock()
-	free := append(r.free, r.points...)
-	r.free, r.points = nil, nil
+	free := slices.Concat(r.free, r.points, r.sought, r.filed)
+	r.free, r.points, r.sought, r.filed = nil, nil, nil, nil
 	r.mu.Unlock()
 	var errs []error
 	for _, it := range free {
