@@ -148,11 +148,16 @@ type powerRun struct {
 	atCut map[int]bool
 }
 
-// TestPowerCuts cuts the power ten times, or as often as MEMORY_GRAPH_POWER_ROUNDS says, each time somewhere within a
+// TestPowerCuts cuts the power ten times (four under the race detector), or as often as MEMORY_GRAPH_POWER_ROUNDS says, each time somewhere within a
 // transaction, from the seed MEMORY_GRAPH_POWER_SEED or a new one. Every acknowledged write is there afterwards, none half,
 // none twice; the rows agree with each other, and replaying the log into an empty store gives the same digest.
 func TestPowerCuts(t *testing.T) {
-	seed, rounds := numberOf(t, powerSeedVariable, rand.Uint64()), numberOf(t, powerRoundsVariable, 10)
+	rounds := uint64(10)
+	if underRace {
+		rounds = 4
+	}
+	rounds = numberOf(t, powerRoundsVariable, rounds)
+	seed := numberOf(t, powerSeedVariable, rand.Uint64())
 	t.Logf("seed %d", seed)
 	c := diskConfig(t)
 	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = 60, c.TickInterval, minTrailingLogs

@@ -315,8 +315,11 @@ func TestStoreThatLostItsEndIsMadeGood(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Enough to take the last flushes back; some lengths leave entries that name files which are gone.
-	lost := 0
-	for cut := 1; cut < int(info.Size())-40; cut += 23 {
+	lost, step := 0, 23
+	if underRace { // which makes each start slow
+		step = 71
+	}
+	for cut := 1; cut < int(info.Size())-40; cut += step {
 		copied := crashed(t, c)
 		name, _ := filepath.Rel(c.Folder, manifest)
 		flip(t, filepath.Join(copied.Folder, name), int(info.Size())-cut)
