@@ -24,7 +24,7 @@ import (
 const (
 	client  = "@llm-dev-ops/llm-memory-graph-client@0.1.0"
 	within  = 3 * time.Minute
-	patient = time.Minute
+	patient = 5 * time.Minute
 )
 
 // project is a folder with the client, installed by npm and not repaired.
