@@ -25,7 +25,7 @@ const (
 	retryFor = 5 * time.Minute
 	// The pause after a try that did not work, twice as long each time.
 	minRetryPause = 5 * time.Millisecond
-	maxRetryPause = 500 * time.Millisecond
+	maxRetryPause = 100 * time.Millisecond
 )
 
 var (
@@ -198,6 +198,7 @@ func (f *forwarder) replace(stream *leaderStream) {
 func (f *forwarder) watch(ctx context.Context) {
 	for {
 		leader, moved := f.route.get()
+		f.failures.Store(0) // they were another leader's, or of the time without one
 		f.endUnless(leader)
 		select {
 		case <-moved:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -115,7 +116,7 @@ func (w *network) dial(ctx context.Context, from, to string, listener func(*memo
 	p := w.ports[to]
 	w.mu.Unlock()
 	if p == nil {
-		return nil, fmt.Errorf("dial %s: connection refused", to)
+		return nil, fmt.Errorf("dial %s: %w", to, syscall.ECONNREFUSED)
 	}
 	l, err := listener(p)
 	if err != nil {

@@ -33,6 +33,8 @@ type Node struct {
 	snapshots *snapshots
 	replica   *replica
 	marks     *marks
+	// refusing is the leader at whose address nobody listens any more, as this node has found; nil for none.
+	refusing atomic.Pointer[Leader]
 	// startID is another one at each start; startedAt is when that was.
 	startID   [16]byte
 	startedAt time.Time

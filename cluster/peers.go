@@ -127,6 +127,7 @@ func (n *Node) startForwarding(ctx context.Context) {
 	n.background.Go(func() { n.duties(ctx) })
 	n.background.Go(func() { n.watchDigests(ctx) })
 	n.background.Go(func() { n.watchTwin(ctx) })
+	n.background.Go(func() { n.watchLeader(ctx) })
 }
 
 // timed tells of each question for a read index.

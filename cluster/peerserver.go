@@ -38,6 +38,9 @@ func (n *Node) peerStatus() *peerpb.StatusReply {
 		Servers: uint32(len(n.members().Servers)), ReadReplica: n.config.Peers != nil && n.config.Peers.ReadReplica,
 		Ready: n.Ready() == nil, StartId: n.startID[:], RunningFor: int64(time.Since(n.startedAt)),
 	}
+	if gone := n.refusing.Load(); gone != nil && *gone == leader {
+		reply.LeaderRefuses = true
+	}
 	if why := context.Cause(n.isolation.fit); why != nil {
 		reply.Quarantine = why.Error()
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"net"
 	"sync"
@@ -34,6 +35,12 @@ type ackTransport struct {
 	snapshots *throttle
 	// acked has a token when an answer came.
 	acked chan struct{}
+	// consumer is what Raft takes its requests from: those of other nodes, and orders of this one.
+	consumer, orders chan raft.RPC
+	// done is closed at the end, and passing waited for.
+	done    chan struct{}
+	ending  sync.Once
+	passing sync.WaitGroup
 	// order counts what is sent, and read rounds begin between two counts: a clock may stand still.
 	order atomic.Uint64
 
@@ -54,21 +61,61 @@ type ack struct {
 
 func newTransport(port Port, addresses raft.ServerAddressProvider, snapshots *throttle, logger hclog.Logger) *ackTransport {
 	quiet := &endLogger{Logger: logger}
-	streams := &ownStreams{StreamLayer: port.Streams(), open: map[*ownConn]struct{}{}}
-	return &ackTransport{
+	streams := &ownStreams{StreamLayer: port.Streams(), open: map[*ownConn]struct{}{}, broken: make(chan struct{}, 1)}
+	t := &ackTransport{
 		logger: quiet, streams: streams,
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream: streams, ServerAddressProvider: addresses, Logger: quiet,
 			MaxPool: maxPooledStreams, MaxRPCsInFlight: maxRPCsInFlight, Timeout: rpcTimeout,
 		}),
 		snapshots: snapshots, acked: make(chan struct{}, 1), acks: map[raft.ServerID]ack{},
+		consumer: make(chan raft.RPC), orders: make(chan raft.RPC), done: make(chan struct{}),
 	}
+	t.passing.Go(t.pass)
+	return t
 }
 
 // Close ends the transport and all of its streams.
 func (t *ackTransport) Close() error {
 	t.logger.ended.Store(true)
-	return t.NetworkTransport.Close()
+	t.ending.Do(func() { close(t.done) })
+	err := t.NetworkTransport.Close()
+	t.passing.Wait()
+	return err
+}
+
+// Consumer is where Raft hears of requests.
+func (t *ackTransport) Consumer() <-chan raft.RPC { return t.consumer }
+
+// pass hands requests to Raft.
+func (t *ackTransport) pass() {
+	for {
+		var request raft.RPC
+		select {
+		case request = <-t.NetworkTransport.Consumer():
+		case request = <-t.orders:
+		case <-t.done:
+			return
+		}
+		select {
+		case t.consumer <- request:
+		case <-t.done:
+			return
+		}
+	}
+}
+
+// stand makes Raft ask for votes, as a leader does that transfers its leadership to this node.
+func (t *ackTransport) stand(ctx context.Context) {
+	order := raft.RPC{
+		Command:  &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}},
+		RespChan: make(chan raft.RPCResponse, 1),
+	}
+	select {
+	case t.orders <- order:
+	case <-t.done:
+	case <-ctx.Done():
+	}
 }
 
 // endLogger makes no errors of what comes to its end because the node does.
@@ -148,6 +195,8 @@ func (t *ackTransport) haveAcked(since uint64, term uint64, members raft.Configu
 // ownStreams close every stream in the end: Raft's transport leaves those open that it waits on.
 type ownStreams struct {
 	raft.StreamLayer
+	// broken has a token when a stream that another node has made has ended.
+	broken chan struct{}
 
 	// mu guards what follows.
 	mu     sync.Mutex
@@ -243,5 +292,11 @@ func (c *ownConn) Close() error {
 	c.streams.mu.Lock()
 	delete(c.streams.open, c)
 	c.streams.mu.Unlock()
+	if c.accepted {
+		select {
+		case c.streams.broken <- struct{}{}:
+		default:
+		}
+	}
 	return c.Conn.Close()
 }

@@ -452,7 +452,9 @@ type StatusReply struct {
 	// How long ago that was, in nanoseconds.
 	RunningFor int64 `protobuf:"varint,25,opt,name=running_for,json=runningFor,proto3" json:"running_for,omitempty"`
 	// Why the state of the node must not be used, for people; empty for nothing.
-	Quarantine    string `protobuf:"bytes,26,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
+	Quarantine string `protobuf:"bytes,26,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
+	// Its stream from the leader has broken, and nobody listens any more where the leader was.
+	LeaderRefuses bool `protobuf:"varint,27,opt,name=leader_refuses,json=leaderRefuses,proto3" json:"leader_refuses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -669,6 +671,13 @@ func (x *StatusReply) GetQuarantine() string {
 	return ""
 }
 
+func (x *StatusReply) GetLeaderRefuses() bool {
+	if x != nil {
+		return x.LeaderRefuses
+	}
+	return false
+}
+
 type DigestRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Of an entry without commands.
@@ -803,7 +812,7 @@ const file_llm_memory_graph_peer_v1_peer_proto_rawDesc = "" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x0f\n" +
-	"\rStatusRequest\"\xcc\x06\n" +
+	"\rStatusRequest\"\xf3\x06\n" +
 	"\vStatusReply\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1d\n" +
 	"\n" +
@@ -836,7 +845,8 @@ const file_llm_memory_graph_peer_v1_peer_proto_rawDesc = "" +
 	"runningFor\x12\x1e\n" +
 	"\n" +
 	"quarantine\x18\x1a \x01(\tR\n" +
-	"quarantine\"%\n" +
+	"quarantine\x12%\n" +
+	"\x0eleader_refuses\x18\x1b \x01(\bR\rleaderRefuses\"%\n" +
 	"\rDigestRequest\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\"=\n" +
 	"\vDigestReply\x12\x16\n" +
