@@ -102,8 +102,13 @@ func TestElleAgrees(t *testing.T) {
 			continue
 		}
 		wrong++
+		lists, counts, err := readLists(v.Ops)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, name := range listAppend().names() {
-			if listAppend().check(v.Ops, name).Passed() {
+			lists.precedence = newPrecedence(len(lists.transactions))
+			if listAppend().judge(lists, counts, name).Passed() {
 				slips[name]++
 			}
 		}

@@ -127,15 +127,18 @@ var errNothing = errors.New("nothing to judge by")
 
 // check judges a history. Rules that are named in without are left out: a test shows with it what each of them is there for.
 func (c checker[S]) check(ops []history.Op, without ...string) Verdict {
-	f := &findings{verdict: Verdict{Checker: c.name, Valid: true, Found: map[string]int{}, Counts: map[string]int{}}}
 	state, counts, err := c.read(ops)
-	if counts != nil {
-		f.verdict.Counts = counts
-	}
 	if err != nil {
+		f := c.findings(counts)
 		f.unknown("%v", err)
 		return f.verdict
 	}
+	return c.judge(state, counts, without...)
+}
+
+// judge is check of what was read.
+func (c checker[S]) judge(state S, counts map[string]int, without ...string) Verdict {
+	f := c.findings(counts)
 	on := func(name string) bool { return !slices.Contains(without, name) }
 	for _, r := range c.rules {
 		if r.find != nil && on(r.name) {
@@ -146,6 +149,13 @@ func (c checker[S]) check(ops []history.Op, without ...string) Verdict {
 		c.last(state, on, f)
 	}
 	return f.verdict
+}
+
+func (c checker[S]) findings(counts map[string]int) *findings {
+	if counts == nil {
+		counts = map[string]int{}
+	}
+	return &findings{verdict: Verdict{Checker: c.name, Valid: true, Found: map[string]int{}, Counts: counts}}
 }
 
 // title, names and about let different checkers stand in one list.
