@@ -342,8 +342,16 @@ func (r Recovery) adopt(f identity.Folder, record *RecoveryRecord) (err error) {
 	return rows.Flush()
 }
 
-// vote makes a voter of a node that was told to be something else.
+// vote makes a voter of a node that was told to be something else, and forgets who was removed from the old cluster, as this node may have been:
+// those to come would remove it again.
 func (r Recovery) vote(f identity.Folder) error {
+	removed, err := f.Removed()
+	if err == nil && len(removed) > 0 {
+		err = f.SetRemoved(nil)
+	}
+	if err != nil {
+		return err
+	}
 	role, err := f.Role()
 	if err != nil || role == "" {
 		return err

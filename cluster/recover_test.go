@@ -53,9 +53,15 @@ func TestRecoveryOfALostQuorum(t *testing.T) {
 	if meta, err := identity.Load(identity.Folder(left.config.Folder)); err != nil || meta.ClusterID != plan.FromCluster {
 		t.Errorf("after a plan: got %+v, %v, want the folder as it was", meta, err)
 	}
+	if err := identity.Folder(left.config.Folder).SetRemoved([]string{plan.NodeID}); err != nil {
+		t.Fatal(err)
+	}
 	done, err := recovery(left).Run()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if removed, err := identity.Folder(left.config.Folder).Removed(); err != nil || len(removed) > 0 {
+		t.Errorf("removed from the new cluster: %v, %v", removed, err)
 	}
 	if done.Finished.IsZero() || done.FromCluster == done.ToCluster || done.FromLineage == done.ToLineage || done.LastIndex != plan.LastIndex {
 		t.Errorf("record: got %+v", done)
