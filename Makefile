@@ -31,7 +31,7 @@ FUZZARGS :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build run cluster crash sim test test-unit test-integration test-e2e cover check fuzz bench bench-postgres bench-large bench-cluster bench-go datasets gen clean \
+.PHONY: help build run cluster crash sim sim-replay test test-unit test-integration test-e2e cover check fuzz bench bench-postgres bench-large bench-cluster bench-go datasets gen clean \
 	check-format check-vet check-lint check-gen check-modules check-wasm check-tools
 
 help: ## list the targets
@@ -150,6 +150,9 @@ sim: ## run simulated clusters in virtual time, hurt as seeds say, the long form
 	@MEMORY_GRAPH_SIM_SEEDS=$(SEEDS) MEMORY_GRAPH_SIM_FIRST=$(SIM_FIRST) MEMORY_GRAPH_SIM_DURATION=$(SIM_DURATION) \
 		$(GO) test -count=1 -timeout 24h -run '^TestManySeeds$$' -v ./jepsen/sim >$(BIN)/sim.log || { tail -n 200 $(BIN)/sim.log; exit 1; }
 	@sed -n '/^| | |/,$$p' $(BIN)/sim.log
+
+sim-replay: ## replay simulated clusters bit for bit on wazero, to see that they are (a minute or two)
+	MEMORY_GRAPH_SIM_REPLAY=1 $(GO) test -count=1 -v ./jepsen/sim/replay
 
 CRASH_ROUNDS := 100
 crash: ## kill -9 a server during imports and single writes, again and again (CRASH_ROUNDS=100, MEMORY_GRAPH_CRASH_SEED)

@@ -101,7 +101,7 @@ func (r *run) strike(ctx context.Context) error {
 		if f == "" {
 			continue
 		}
-		h, err := r.begin(ctx, f)
+		h, err := r.begin(ctx, f, slices.Contains(ofMembers(), first))
 		if err != nil {
 			return fmt.Errorf("%s: %w", f, err)
 		}
@@ -138,13 +138,15 @@ func (r *run) count(f Fault) {
 	r.faults[f]++
 }
 
-// begin brings a fault into force. A fault that is impossible now has no heal.
-func (r *run) begin(ctx context.Context, f Fault) (hurt, error) {
+// begin brings a fault into force, gently so that a majority can work meanwhile. A fault that is impossible now has no heal.
+func (r *run) begin(ctx context.Context, f Fault, gently bool) (hurt, error) {
 	m := r.victim()
 	h := hurt{fault: f, hold: r.between(holdLeast, holdMost), heal: func(context.Context) error { return nil }}
 	var err error
 	switch f {
-	case Isolate, Split, Bridge, OneWay, Slow, Resets, ClientCut:
+	case Slow:
+		r.slow(&h, m, gently)
+	case Isolate, Split, Bridge, OneWay, Resets, ClientCut:
 		r.beginNetwork(&h, m)
 	case Kill, Power:
 		r.beginCrash(&h)
@@ -201,9 +203,6 @@ func (r *run) beginNetwork(h *hurt, m *machine) {
 		ways = r.oneWay(m, others)
 	case ClientCut:
 		ways = []way{{clients, m.name}, {m.name, clients}}
-	case Slow:
-		r.slow(h, m, others)
-		return
 	case Resets:
 		for range 1 + r.random.IntN(4) {
 			r.network.reset(m.name)
@@ -237,8 +236,14 @@ func (r *run) oneWay(m *machine, others []*machine) []way {
 	return ways
 }
 
-func (r *run) slow(h *hurt, m *machine, others []*machine) {
+// slow makes the ways of one node, or all, take longer. Beside a change of members, which waits for a majority however long that takes, a
+// round trip stays well below the lease of a leader: with a longer one nobody leads two nodes.
+func (r *run) slow(h *hurt, m *machine, gently bool) {
+	others := without(r.machines, m)
 	ways, by := both([]*machine{m}, others), r.between(5*time.Millisecond, 150*time.Millisecond)
+	if gently {
+		by /= 5
+	}
 	if r.random.IntN(2) == 0 {
 		ways = append(ways, both(others, r.machines)...)
 		by /= 4

@@ -25,10 +25,11 @@ const (
 // turns in one order; jepsen/sim/replay makes them.
 func committed() []uint64 {
 	return []uint64{
-		12, // five nodes: each of two sees others
-		17, // connections of a paused node are reset; a model in which its writes failed and its reads did not stood still here
-		20, // members come and go
-		22, // machines lose power, a disk is replaced
+		12,   // five nodes: each of two sees others
+		17,   // connections of a paused node are reset; a model in which its writes failed and its reads did not stood still here
+		20,   // members come and go
+		22,   // machines lose power, a disk is replaced
+		3070, // a disk is replaced while a way is slow; of two nodes nobody could lead when it was slower than a lease
 	}
 }
 
