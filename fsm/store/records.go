@@ -9,7 +9,8 @@ import (
 )
 
 // DigestFormat numbers what System.Digest is computed of: raise it when the keys or values of covered rows change, and a digest
-// that came with records of another format is not held against theirs.
+// that came with records of another format is not held against theirs. A store goes on with the digest that it has, and members whose digests
+// differ go into quarantine for good (package cluster): whoever raises it must see that all make theirs anew at the same log entry.
 const DigestFormat = 1
 
 // Records calls fn with the state as records, which do not depend on how rows are laid out, until it returns an error. The system
