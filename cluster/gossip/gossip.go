@@ -44,7 +44,7 @@ const (
 	MaxSeeds = 256
 
 	publishTimeout = time.Second
-	leaveTimeout   = 2500 * time.Millisecond
+	leaveTimeout   = 5 * time.Second
 	lookUpTimeout  = 5 * time.Second
 	// What is remembered of nodes that have gone.
 	maxDeparted    = 256
@@ -319,7 +319,7 @@ func (g *Gossip) publishNews() {
 	}
 }
 
-// Leave tells the others that this node goes for good or for a while, so that they need not find out. It takes two and a half seconds at most, as when all leave at once: the last ones have nobody who would hear them.
+// Leave tells the others that this node goes for good or for a while, so that they need not find out. It takes five seconds at most, as when all leave at once: the last ones have nobody who would hear them.
 // What follows is Close.
 func (g *Gossip) Leave() error {
 	g.mu.Lock()
