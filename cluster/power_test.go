@@ -209,7 +209,7 @@ func (r *powerRun) round(i int) {
 	if err != nil {
 		t.Fatalf("after %d cuts: %v", i, err)
 	}
-	r.look(n)
+	r.look(n, m)
 	r.write(n, m)
 	<-m.off
 	if err := n.Close(); err != nil {
@@ -317,7 +317,7 @@ func (r *powerRun) isAcknowledged(i int) bool {
 }
 
 // look compares the node with what was acknowledged, its rows with each other, and its digest with that of a replay.
-func (r *powerRun) look(n *Node) {
+func (r *powerRun) look(n *Node, m *mains) {
 	if err := n.WaitReady(timeout(r.t)); err != nil {
 		r.t.Fatalf("not ready: %v", err)
 	}
@@ -339,12 +339,13 @@ func (r *powerRun) look(n *Node) {
 	if err != nil || sessions < int64(acknowledged) || sessions > int64(sent) || checked.Sessions != uint64(sessions) {
 		r.t.Errorf("%d sessions, %d checked, %v: want %d to %d", sessions, checked.Sessions, err, acknowledged, sent)
 	}
-	r.replay(n, snap.System())
+	r.replay(n, snap.System(), m)
 }
 
-// replay applies what came into the log since the last look to a machine that began with an empty store. What was applied then
-// was in the log, so it is still there.
-func (r *powerRun) replay(n *Node, sys store.System) {
+// replay applies what came into the log since the last look to a machine that began with an empty store. What was applied before
+// the power went was in the log, so it is still there; what a node does after its power went is not to be believed.
+func (r *powerRun) replay(n *Node, sys store.System, m *mains) {
+	var entries []fsm.LogEntry
 	for at := r.replayed.Applied() + 1; at <= sys.Applied; at++ {
 		var entry raft.Log
 		if err := n.logs.GetLog(at, &entry); err != nil {
@@ -357,9 +358,17 @@ func (r *powerRun) replay(n *Node, sys store.System) {
 		case raft.LogConfiguration:
 			e.Configuration = entry.Data
 		}
+		entries = append(entries, e)
+	}
+	select {
+	case <-m.off:
+		return
+	default:
+	}
+	for _, e := range entries {
 		r.replayed.Apply([]fsm.LogEntry{e})
 	}
 	if got, want := fsm.Digest(r.replayed.Store().System()), fsm.Digest(sys); got != want {
-		r.t.Errorf("digest at entry %d is %x, a replay gives %x", sys.Applied, want, got)
+		r.t.Errorf("digest at entry %d is %x, a replay gives %x:\n%+v\n%+v", sys.Applied, want, got, sys, r.replayed.Store().System())
 	}
 }
