@@ -33,7 +33,7 @@ func TestTheWriterFindsIDsWhereverTheyAre(t *testing.T) {
 		commit(t, s, func(b *Batch) {
 			b.System().Applied++
 			x := b.Tx(1)
-			rec, there := stored[n]
+			_, there := stored[n]
 			taken, err := x.EdgeIDTaken(id(n))
 			if err != nil || taken != there {
 				t.Fatalf("seed %d, step %d: edge %d is taken: %v, %v, want %v", seed, step, n, taken, err, there)
@@ -47,7 +47,7 @@ func TestTheWriterFindsIDsWhereverTheyAre(t *testing.T) {
 				delete(stored, n)
 				return
 			}
-			rec = graph.EdgeRecord{Position: x.NextPosition(), Created: 1, Modified: 1, From: 1, To: 2}
+			rec := graph.EdgeRecord{Position: x.NextPosition(), Created: 1, Modified: 1, From: 1, To: 2}
 			x.PutEdge(rec, &pb.Edge{Id: id(n), Type: 9})
 			stored[n] = rec
 		})

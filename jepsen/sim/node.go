@@ -45,8 +45,8 @@ type running struct {
 	// process is what the network knows of it.
 	process process
 	serving sync.WaitGroup
-	// applied is the last index that was seen here, and the epoch of the rows.
-	applied, epoch uint64
+	// applied is the last index that was seen here.
+	applied uint64
 }
 
 func (m *machine) peerAddress() string { return m.name + ":" + peerPort }
